@@ -9,6 +9,9 @@ Three families of names:
 * **slice** features describe a decision to Evaluator; no model reads them.
 """
 
+#: Times are seconds, gaps and table rows are days.
+SECONDS_PER_DAY = 86_400
+
 # --- raw: who asks, and when -------------------------------------------------------------------------------------
 USER_ID = "user_id"  # string [1]
 REQUEST_TIME = "request_time"  # int64 [1], seconds since 1970-01-01 UTC

@@ -21,7 +21,6 @@ import contextlib
 import datetime
 import fcntl
 import hashlib
-import importlib.metadata
 import json
 import os
 import pathlib
@@ -142,7 +141,8 @@ def make_pipeline(place: Place) -> Any:
 
 
 def fingerprint_of(place: Place) -> str:
-    """A hash of everything that decides what a run gives: data files, settings, schema, source code, versions.
+    """A hash of everything that decides what a run gives: data files, settings and the files that they name, schema,
+    source code, versions of libraries.
 
     Raises:
       DataError: if a file of the data is not there.
@@ -153,7 +153,8 @@ def fingerprint_of(place: Place) -> str:
         "settings": settings_lib.to_dict(place.settings),
         "schema": place.schema.read_text(encoding="utf-8"),
         "source": source_hash.source_hash(source_hash.PACKAGES),
-        "versions": [importlib.metadata.version(name) for name in ("tensorflow", "tfx")],
+        "versions": source_hash.versions(),
+        "contents": source_hash.named_contents(place.settings),
         "folder": str(place.folder),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

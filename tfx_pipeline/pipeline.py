@@ -74,7 +74,7 @@ def create_pipeline(
     schema_hash: str,
     platform: Platform,
 ) -> tfx.dsl.Pipeline:
-    """Builds the pipeline; reads nothing but the source code that it hashes.
+    """Builds the pipeline; reads nothing but the source code, and the files that settings name, which it hashes.
 
     Args:
       settings: of a configuration.
@@ -85,7 +85,8 @@ def create_pipeline(
       schema_hash: of that file's content, so that the cache sees an edited schema.
       platform: of the orchestrator.
     """
-    hashes = {component: source_hash.component_hash(component) for component in source_hash.ROOTS}
+    contents = source_hash.named_contents(settings)
+    hashes = {component: source_hash.component_hash(component, contents) for component in source_hash.ROOTS}
     final = settings.train.final
     unchecked = [features.CATALOGUE_SPLIT] if final else [features.CATALOGUE_SPLIT, features.RECENT_SPLIT]
     decisions = [features.TRAIN_SPLIT, features.EVAL_SPLIT] + ([features.RECENT_SPLIT] if final else [])
@@ -97,7 +98,7 @@ def create_pipeline(
     validator = tfx.components.ExampleValidator(
         statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"], exclude_splits=unchecked
     )
-    gate = AnomalyGate(anomalies=validator.outputs["anomalies"])
+    gate = AnomalyGate(anomalies=validator.outputs["anomalies"], source_hash=hashes["AnomalyGate"])
     transform = tfx.components.Transform(
         examples=examples.outputs["examples"],
         schema=schema.outputs["schema"],

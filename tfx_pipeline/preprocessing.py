@@ -6,12 +6,14 @@ SparseTensor. Lists leave as SparseTensor, row by row and without gaps; scalars 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 import tensorflow_transform as tft
+from tensorflow_text.core import pybinds
 from tensorflow_text.python.ops.bert_tokenizer import BasicTokenizer
 
 from models import features, wordpiece
@@ -19,11 +21,15 @@ from tfx_pipeline import settings as settings_module
 
 SECONDS_PER_DAY = 86_400
 
-Tokenize = Callable[[tf.Tensor, int], tf.Tensor]
-
 
 def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> dict[str, Any]:
     """Maps raw features to transformed ones.
+
+    Events of a type in `decisions.impression_event_types` leave the history here, so that a request that brings them
+    answers as one without them: training histories hold none.
+
+    TFX traces this function about five times, and every vocabulary and every lookup costs a good part of a second each
+    time; so texts are tokenised in one go, and ids looked up in one.
 
     Args:
       inputs: raw features by the names of `models.features`.
@@ -37,18 +43,17 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     outputs: dict[str, Any] = {}
 
     candidates = inputs[features.CANDIDATE_ITEM_IDS]
+    history, types, times = _history(inputs, settings.decisions.impression_event_types)
     items = _vocabulary(candidates.values, features.ITEM_VOCABULARY)
-    outputs[features.CANDIDATE_ITEMS_XF] = _with_values(candidates, _lookup(candidates.values, items))
-
-    history = inputs[features.HISTORY_ITEM_IDS]
-    types = inputs[features.HISTORY_EVENT_TYPES]
-    outputs[features.HISTORY_ITEMS_XF] = _with_values(history, _lookup(history.values, items))
+    ids = _lookup(tf.concat([candidates.values, history.values], 0), items)
+    number = tf.size(candidates.values)
+    outputs[features.CANDIDATE_ITEMS_XF] = _with_values(candidates, ids[:number])
+    outputs[features.HISTORY_ITEMS_XF] = _with_values(history, ids[number:])
     type_vocabulary = _vocabulary(types.values, features.EVENT_TYPE_VOCABULARY)
     outputs[features.HISTORY_TYPES_XF] = _with_values(types, _lookup(types.values, type_vocabulary))
 
     request_time = _dense(inputs[features.REQUEST_TIME], 0)
     outputs[features.REQUEST_DAY_XF] = request_time[:, tf.newaxis] // SECONDS_PER_DAY
-    times = inputs[features.HISTORY_TIMESTAMPS]
     gaps = _gap_days(request_time, times)
     outputs[features.HISTORY_GAPS_XF] = _with_values(times, gaps)
     boundaries = tft.quantiles(gaps, transform.gap_buckets, epsilon=0.01)
@@ -74,10 +79,10 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     query = _dense(inputs[features.QUERY], "")
     text = inputs[features.CANDIDATE_TEXT]
     present = tf.sparse.retain(text, tf.not_equal(text.values, ""))
-    tokenize = _tokenizer(transform, tf.concat([profile, query, present.values], 0))
-    outputs[features.PROFILE_TOKENS_XF] = tokenize(profile, transform.profile_length)
-    outputs[features.QUERY_TOKENS_XF] = tokenize(query, transform.query_length)
-    outputs.update(_candidate_text(present, tokenize(present.values, transform.title_length), transform.title_length))
+    lengths = (transform.profile_length, transform.query_length, transform.title_length)
+    tokens = _tokenize(transform, [profile, query, present.values], lengths)
+    outputs[features.PROFILE_TOKENS_XF], outputs[features.QUERY_TOKENS_XF], titles = tokens
+    outputs.update(_candidate_text(present, titles, transform.title_length))
 
     # What Trainer needs as it is: the label, and of catalogue rows the words for people and the sales per day.
     for name in (
@@ -91,6 +96,23 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     ):
         outputs[name] = inputs[name]
     return outputs
+
+
+def _history(inputs: dict[str, Any], impressions: tuple[str, ...]) -> list[tf.SparseTensor]:
+    """Item ids, types and times of the events that are no impressions, moved together row by row."""
+    names = (features.HISTORY_ITEM_IDS, features.HISTORY_EVENT_TYPES, features.HISTORY_TIMESTAMPS)
+    lists = [inputs[name] for name in names]
+    if not impressions:
+        return lists
+    types = lists[1]
+    sizes = tf.stack([tf.size(part.values) for part in lists])
+    same = tf.debugging.assert_equal(sizes, sizes[1], f"{', '.join(names)} must be of the same lengths.")
+    with tf.control_dependencies([same]):
+        kept = tf.reduce_all(tf.not_equal(types.values[:, tf.newaxis], tf.constant(impressions)), 1)
+    rows = tf.boolean_mask(types.indices[:, 0], kept)
+    rank, most = _rank_in_row(rows)
+    indices, shape = tf.stack([rows, rank], 1), tf.stack([types.dense_shape[0], most])
+    return [tf.SparseTensor(indices, tf.boolean_mask(part.values, kept), shape) for part in lists]
 
 
 def _vocabulary(values: tf.Tensor, name: str) -> Any:
@@ -143,8 +165,7 @@ def _candidate_text(present: tf.SparseTensor, tokens: tf.Tensor, length: int) ->
     """Positions of the candidates that bring a text, and their tokens one text after the other."""
     batch = present.dense_shape[0]
     rows = present.indices[:, 0]
-    rank = _rank_in_row(rows)
-    most = tf.reduce_max(tf.concat([rank + 1, tf.zeros([1], tf.int64)], 0))
+    rank, most = _rank_in_row(rows)
     positions = tf.SparseTensor(tf.stack([rows, rank], 1), present.indices[:, 1], tf.stack([batch, most]))
     columns = rank[:, tf.newaxis] * length + tf.range(length, dtype=tf.int64)[tf.newaxis, :]
     indices = tf.stack([tf.repeat(rows, length), tf.reshape(columns, [-1])], 1)
@@ -152,70 +173,86 @@ def _candidate_text(present: tf.SparseTensor, tokens: tf.Tensor, length: int) ->
     return {features.CANDIDATE_TEXT_POSITIONS_XF: positions, features.CANDIDATE_TOKENS_XF: flat}
 
 
-def _rank_in_row(rows: tf.Tensor) -> tf.Tensor:
-    """0, 1, 2, … within each run of equal (sorted) row numbers."""
+def _rank_in_row(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """0, 1, 2, … within each run of equal (sorted) row numbers, and the length of the longest run."""
     place = tf.range(tf.size(rows, out_type=tf.int64), dtype=tf.int64)
-    return place - tf.searchsorted(rows, rows, side="left", out_type=tf.int64)
+    rank = place - tf.searchsorted(rows, rows, side="left", out_type=tf.int64)
+    return rank, tf.reduce_max(tf.concat([rank + 1, tf.zeros([1], tf.int64)], 0))
 
 
-def _tokenizer(transform: settings_module.TransformSettings, training_text: tf.Tensor) -> Tokenize:
+def _tokenize(
+    transform: settings_module.TransformSettings, texts: list[tf.Tensor], lengths: tuple[int, ...]
+) -> list[tf.Tensor]:
+    """[CLS] tokens [SEP] of each tensor of texts, cut and padded to [texts, length]; an empty text is all padding."""
+    together = tf.concat(texts, 0)
     if transform.wordpiece == wordpiece.LEARNED:
-        return _learned_tokenizer(transform, training_text)
-    entries = wordpiece.load_vocabulary(transform.wordpiece)
-    special = wordpiece.special_tokens(entries)
-    tokenizer = tf_text.FastBertTokenizer(
-        entries, token_out_type=tf.int64, lower_case_nfd_strip_accents=transform.lower_case
+        special = wordpiece.special_tokens()
+        pieces = _learned_wordpiece(transform, together, special)
+    else:
+        entries = wordpiece.load_vocabulary(transform.wordpiece)
+        special = wordpiece.special_tokens(entries)
+        pieces = _given_wordpiece(tuple(entries), transform.lower_case).tokenize(together)
+    width = max(lengths) - 2
+    sizes = [tf.shape(part)[0] for part in texts]
+    tokens = tf.split(pieces.to_tensor(special.pad, shape=[None, width]), sizes)
+    counts = tf.split(pieces.row_lengths()[:, tf.newaxis], sizes)
+    framed = []
+    for part, count, length in zip(tokens, counts, lengths, strict=True):
+        body = tf.pad(part[:, : length - 2], [[0, 0], [1, 1]], constant_values=special.pad)
+        place, last = tf.range(length, dtype=tf.int64), tf.minimum(count, length - 2) + 1
+        closed = tf.where(place == 0, np.int64(special.cls), tf.where(place == last, np.int64(special.sep), body))
+        framed.append(tf.where(count > 0, closed, np.int64(special.pad)))
+    return framed
+
+
+def _given_wordpiece(entries: tuple[str, ...], lower_case: bool) -> tf_text.FastBertTokenizer:
+    """The tokenizer of a vocabulary; it belongs to the graph in which it is made."""
+    model, normalizer = _compiled(entries, lower_case)
+    return tf_text.FastBertTokenizer(
+        token_out_type=tf.int64,
+        fast_wordpiece_model_buffer=tf.constant(model),
+        fast_bert_normalizer_model_buffer=tf.constant(normalizer),
     )
 
-    def tokenize(text: tf.Tensor, length: int) -> tf.Tensor:
-        return _frame(tokenizer.tokenize(text), length, special)
 
-    return tokenize
+@functools.lru_cache(maxsize=1)
+def _compiled(entries: tuple[str, ...], lower_case: bool) -> tuple[np.ndarray, np.ndarray]:
+    """uint8, what FastBertTokenizer would compile of its arguments, and turn into lists of numbers, in each trace."""
+    model = pybinds.pywrap_fast_wordpiece_tokenizer_model_builder.build_fast_wordpiece_model(
+        list(entries), 100, "##", "[UNK]", False, False
+    )
+    normalizer = pybinds.pywrap_fast_bert_normalizer_model_builder.build_fast_bert_normalizer_model(lower_case)
+    return np.frombuffer(model, np.uint8), np.frombuffer(normalizer, np.uint8)
 
 
-def _learned_tokenizer(transform: settings_module.TransformSettings, training_text: tf.Tensor) -> Tokenize:
+def _learned_wordpiece(
+    transform: settings_module.TransformSettings, texts: tf.Tensor, special: wordpiece.SpecialTokens
+) -> tf.RaggedTensor:
     """WordPiece over a vocabulary of the training text's frequent words and all their characters.
 
     A word that is not an entry is spelled by its characters, so nothing of a new word is lost; Chinese is split into
     characters anyway, as BERT does.
     """
-    splitter = BasicTokenizer(lower_case=transform.lower_case)
-    special = wordpiece.special_tokens()
-    words = splitter.tokenize(training_text).flat_values
-    letters = tf.strings.unicode_split(words, "UTF-8")
+    words = BasicTokenizer(lower_case=transform.lower_case).tokenize(texts)
+    letters = tf.strings.unicode_split(words.flat_values, "UTF-8")
     heads, tails = letters[:, :1].flat_values, tf.strings.join(["##", letters[:, 1:].flat_values])
     vocabulary = tft.vocabulary(
-        tf.concat([words, heads, tails], 0),
+        tf.concat([words.flat_values, heads, tails], 0),
         top_k=transform.wordpiece_size,
         reserved_tokens=list(wordpiece.RESERVED),
         vocab_filename=features.WORDPIECE_VOCABULARY,
     )
 
-    def tokenize(text: tf.Tensor, length: int) -> tf.Tensor:
-        def lookup(strings: tf.Tensor, filename: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            initializer = tf.lookup.TextFileInitializer(
-                filename,
-                tf.string,
-                tf.lookup.TextFileIndex.WHOLE_LINE,
-                tf.int64,
-                tf.lookup.TextFileIndex.LINE_NUMBER,
-            )
-            table = tf.lookup.StaticHashTable(initializer, special.unknown)
-            pieces = tf_text.WordpieceTokenizer(table, token_out_type=tf.int64, unknown_token="[UNK]")
-            tokens = pieces.tokenize(splitter.tokenize(strings)).merge_dims(-2, -1)
-            return _frame(tokens, length, special), table.size()
+    def lookup(words: tf.RaggedTensor, filename: tf.Tensor) -> tuple[tf.RaggedTensor, tf.Tensor]:
+        initializer = tf.lookup.TextFileInitializer(
+            filename,
+            tf.string,
+            tf.lookup.TextFileIndex.WHOLE_LINE,
+            tf.int64,
+            tf.lookup.TextFileIndex.LINE_NUMBER,
+        )
+        table = tf.lookup.StaticHashTable(initializer, special.unknown)
+        pieces = tf_text.WordpieceTokenizer(table, token_out_type=tf.int64, unknown_token="[UNK]")
+        return pieces.tokenize(words).merge_dims(-2, -1), table.size()
 
-        return tft.apply_vocabulary(text, vocabulary, lookup_fn=lookup)
-
-    return tokenize
-
-
-def _frame(tokens: tf.RaggedTensor, length: int, special: wordpiece.SpecialTokens) -> tf.Tensor:
-    """[CLS] tokens [SEP], cut and padded to [batch, length]; an empty text is all padding."""
-    kept = tokens[:, : length - 2]
-    rows = kept.nrows()
-    column = tf.ones([rows, 1], tf.int64)
-    framed = tf.concat([column * special.cls, kept, column * special.sep], 1)
-    dense = framed.to_tensor(default_value=special.pad, shape=[None, length])
-    empty = tf.equal(tokens.row_lengths(), 0)
-    return tf.where(empty[:, tf.newaxis], tf.constant(special.pad, tf.int64), dense)
+    return tft.apply_vocabulary(words, vocabulary, lookup_fn=lookup)

@@ -95,7 +95,8 @@ class DecisionSettings:
       every_days, horizon_days: for `window`: distance of cuts (counted back from each boundary), length of the window.
       candidates: N, the fixed length of the candidate list.
       max_positives: at most so many positives a decision (the rest is counted, newest kept).
-      negatives: sampled by popularity, never a positive, as far as N allows.
+      negatives: sampled by popularity as of the decision's time among items that had an event before it, never a
+        positive, as far as N allows.
       seed: of the sampling.
       train_start: first moment of a train decision (ISO date, UTC); "" for the first event.
       train_until: label windows of `train` end by then; the catalogue's and the validation model's knowledge too.
@@ -171,14 +172,14 @@ class ModelSettings:
       dimension: d, width of user and item vectors.
       dropout: of embeddings, slices and fusion.
       text_encoder: the BERT.
-      max_history: newest events cut into slices.
+      max_history: newest events cut into slices; a multiple of `slice_length`.
       slice_length: L, events a slice.
       slice_layers, slice_heads: of the slice Transformer.
       code_dimension: width of the autoencoder's code C_i.
       merge: `weighted`, `mean`, `attention` or `concat`.
       merge_source: `codes` (C_i) or `vectors` (X_i).
       use_profile, use_autoencoder, use_merge: parts to switch off for ablations.
-      use_copy, use_popularity: the explicit paths (repeat/frequency and popularity) of the head.
+      use_copy, use_popularity, use_lexical: the explicit paths: repeats and frequency, popularity, words of the query.
       decay_days: initial time constants of the copy path's decayed counts.
       popularity_days: windows of the popularity path.
       id_dropout: share of item ids hidden in training, so that text and attributes alone learn to carry an item.
@@ -203,6 +204,7 @@ class ModelSettings:
     use_merge: bool = True
     use_copy: bool = True
     use_popularity: bool = True
+    use_lexical: bool = True
     decay_days: tuple[float, ...] = (7.0, 30.0, 120.0)
     popularity_days: tuple[int, ...] = (7, 30, 365)
     id_dropout: float = 0.1
@@ -220,6 +222,8 @@ class LossSettings:
       binary: sigmoid cross-entropy over the labelled candidates.
       reconstruction: the autoencoder's (softmax over the slice's items plus MSE of its vector).
       label_smoothing: of the catalogue loss.
+      sampled_items: items drawn for each step's softmax (corrected for the drawing) where the catalogue is too large
+        for a full one; 0 takes the whole catalogue.
     """
 
     catalogue: float = 1.0
@@ -227,6 +231,7 @@ class LossSettings:
     binary: float = 0.0
     reconstruction: float = 0.1
     label_smoothing: float = 0.0
+    sampled_items: int = 0
 
 
 @dataclass(frozen=True)
@@ -242,6 +247,8 @@ class TrainSettings:
       batch_size: decisions a step (global, over all replicas).
       learning_rate, warmup_share, weight_decay: of AdamW with linear warm-up and cosine decay.
       optimizer: `adamw` or `lazy_adam`.
+      averaging: `none`, or `ema`: what is validated, kept and exported is a moving average of the weights.
+      average_decay: of the moving average for each step; smaller in the first steps.
       final: refit on everything before `eval_until` for the number of epochs the validation run fixed, and push that.
       device: `auto`, `cpu` or `gpu` (an error without one).
       mixed_precision, xla: on a GPU.
@@ -257,6 +264,8 @@ class TrainSettings:
     warmup_share: float = 0.1
     weight_decay: float = 1e-4
     optimizer: str = "adamw"
+    averaging: str = "none"
+    average_decay: float = 0.999
     final: bool = False
     device: str = "auto"
     mixed_precision: bool = False
@@ -364,6 +373,7 @@ _CHOICES = {
     "model.merge": ("weighted", "mean", "attention", "concat"),
     "model.merge_source": ("codes", "vectors"),
     "train.optimizer": ("adamw", "lazy_adam"),
+    "train.averaging": ("none", "ema"),
     "train.monitor": ("ndcg@10", "recall@10", "hr@10", "novel_ndcg@10", "novel_recall@10", "novel_hr@10"),
     "model.entry": ("slice_ranker",),
     "train.device": ("auto", "cpu", "gpu"),
@@ -396,7 +406,9 @@ _RANGES: dict[str, tuple[float, float]] = {
     "train.learning_rate": (0, 1e3),
     "train.warmup_share": (0, 0.99),
     "train.weight_decay": (0, 1e3),
+    "train.average_decay": (0, 0.999999),
     "train.losses.label_smoothing": (0, 0.99),
+    "train.losses.sampled_items": (0, 1e7),
     "serve.top_k": (1, 1e5),
     "serve.tags": (1, 1e4),
 }
@@ -417,7 +429,7 @@ def load(path: str | pathlib.Path) -> Settings:
     for include in content.pop("include", []):
         merged = _merge(merged, _read_yaml(path.parent / include))
     merged = _merge(merged, content)
-    settings = _build(Settings, merged, str(path), "")
+    settings = from_dict(merged, str(path))
     if not settings.name:
         raise SettingsError(f"{path}: `name` is missing; expected the pipeline's name.")
     return settings
@@ -425,38 +437,19 @@ def load(path: str | pathlib.Path) -> Settings:
 
 def from_dict(content: dict[str, Any], origin: str = "settings") -> Settings:
     """Builds settings from plain values, with the same checks as `load`."""
-    return _build(Settings, content, origin, "")
+    settings: Settings = _build(Settings, content, origin, "")
+    events, length = settings.model.max_history, settings.model.slice_length
+    if events % length:
+        raise SettingsError(
+            f"{origin}: `model.max_history` is {events} and `model.slice_length` {length}; expected whole slices, "
+            f"such as a `max_history` of {length * (events // length + 1)}."
+        )
+    return settings
 
 
 def to_dict(settings: Any) -> dict[str, Any]:
     """Plain values (JSON-able) of settings or of a part of them."""
     return _plain(dataclasses.asdict(settings))
-
-
-def boundary(value: str, first: int, last: int) -> int:
-    """A moment given as an ISO date or as a share of the time range.
-
-    Args:
-      value: such as "2011-10-01" (UTC) or "0.8".
-      first, last: the range of the events' times, in seconds.
-
-    Returns:
-      Seconds since 1970-01-01 UTC. The share "1.0" lies just after the last event.
-
-    Raises:
-      SettingsError: if the value is neither.
-    """
-    try:
-        share = float(value)
-    except ValueError:
-        try:
-            moment = datetime.datetime.fromisoformat(value)
-        except ValueError:
-            raise SettingsError(f"a boundary is {value!r}; expected an ISO date or a share such as 0.8.") from None
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=datetime.timezone.utc)
-        return int(moment.timestamp())
-    return first + round((last + 1 - first) * share)
 
 
 def _plain(value: Any) -> Any:

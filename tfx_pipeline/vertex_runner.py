@@ -21,6 +21,7 @@ from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
 from tfx_pipeline import pipeline, schema
 from tfx_pipeline import settings as settings_lib
+from tfx_pipeline.raw_tables.paths import path_of
 from tfx_pipeline.raw_tables.rejects import DataError
 from tfx_pipeline.settings import Settings
 
@@ -36,15 +37,19 @@ def make_pipeline(settings: Settings, config: pathlib.Path, data_path: str) -> t
     Args:
       settings: of `config`.
       config: the configuration's path; its schema lies beside it, here and in the image's configs folder.
-      data_path: the raw tables, on Cloud Storage.
+      data_path: the raw tables, on Cloud Storage: their folder, or the one file; read only when the pipeline runs.
 
     Raises:
-      SettingsError: if the settings lack what Vertex needs, or the schema is not there.
+      SettingsError: if the settings lack what Vertex needs, the data is on this machine, or the schema is not there.
     """
     vertex = settings.vertex
     for name in ("project", "root", "serving", "image"):
         if not getattr(vertex, name):
             raise settings_lib.SettingsError(f"{config}: `vertex.{name}` is missing; Vertex AI Pipelines needs it.")
+    if isinstance(path_of(data_path), pathlib.Path):
+        raise settings_lib.SettingsError(
+            f"{data_path}: is a path of this machine; expected one such as gs://BUCKET/tables."
+        )
     local_schema = schema.schema_path(config, settings.name)
     if not local_schema.is_file():
         raise settings_lib.SettingsError(

@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import pytest
+import tensorflow as tf
 
 from tfx_pipeline.check import main
 
@@ -63,6 +64,23 @@ def test_a_person_sees_what_was_read_and_one_decision(shop, capsys):
     assert ["yes", "Copper kettle"] in cells and ["no", "Desk lamp"] in cells
     (row,) = map(json.loads, (shop / "rejects.jsonl").read_text().splitlines())
     assert row["reason"] == "unparsable timestamp" and row["timestamp"] == "soon"
+
+
+def test_tables_and_rejects_on_a_file_system_of_tensorflow(shop, capsys):
+    (shop / "shop.yaml").write_text(CONFIG.replace("context: [country]", "context: [country]\n  max_reject_share: 0.2"))
+    assert run(shop) == 0
+    local = capsys.readouterr().out
+    tf.io.gfile.makedirs("ram://check")
+    for file in shop.glob("*.csv"):
+        tf.io.gfile.copy(str(file), f"ram://check/{file.name}")
+    command = ["--config", str(shop / "shop.yaml"), "--data"]
+    assert main([*command, "ram://check", "--rejects", "ram://check/out/r.jsonl"]) == 0
+    out = capsys.readouterr().out
+    assert out.replace("The rows are in ram://check/out/r.jsonl.\n\n", "") == local
+    with tf.io.gfile.GFile("ram://check/out/r.jsonl") as file:
+        assert json.loads(file.read())["timestamp"] == "soon"
+    assert main([*command, "nosuch://shop"]) == 1
+    assert capsys.readouterr().err.startswith("nosuch://shop: cannot be read (File system scheme 'nosuch' ")
 
 
 def broken_config(shop):

@@ -18,6 +18,7 @@ from models import features
 from models.metrics import RankingMetrics
 from serving import contract
 from tfx_pipeline import evaluation
+from tfx_pipeline.evaluation.metric import _MeanCombiner
 from tfx_pipeline.settings import SettingsError, from_dict
 
 N = 8
@@ -237,7 +238,7 @@ def test_a_worse_model_replaces_a_better_one_only_within_epsilon(evaluate):
 
 
 def test_a_baseline_of_exactly_zero_can_be_replaced():
-    combiner = evaluation._MeanCombiner(tfma.metrics.MetricKey("m"), tfma.metrics.MetricKey("n"))
+    combiner = _MeanCombiner(tfma.metrics.MetricKey("m"), tfma.metrics.MetricKey("n"))
     state = combiner.merge_accumulators([combiner.add_input((0.0, 0, 0), (0.0, True)), (0.0, 0, 2)])
     mean, left_out = combiner.extract_output(state).values()
     assert 0 < mean < 1e-300 and left_out == 2.0

@@ -238,6 +238,19 @@ def test_what_counts_as_new(environment, place, monkeypatch):
     assert standing() == ""
     place.config.write_text(config)
     assert standing()
+    vocabulary = place.config.with_name("vocab.txt")
+    vocabulary.write_text("[PAD]")
+    place.config.write_text(config + f"transform: {{wordpiece: {vocabulary}}}\n")
+    remember(local_runner.Place.from_environment(environment))
+    assert standing()
+    vocabulary.write_text("[UNK]")
+    assert standing() == ""
+    place.config.write_text(config)
+    remember(place)
+    with monkeypatch.context() as other:
+        other.setattr(local_runner.source_hash, "versions", lambda: ["numpy 99"])
+        assert standing() == ""
+    assert standing()
     source["hash"] = "edited"
     assert standing() == ""
     source["hash"] = "as it is"

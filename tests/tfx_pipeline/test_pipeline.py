@@ -19,7 +19,7 @@ CONTENT = {
 @pytest.fixture(autouse=True)
 def hashes(monkeypatch):
     """What test_source_hash.py holds of the real ones is not computed again for each pipeline here."""
-    monkeypatch.setattr(source_hash, "component_hash", lambda name: f"hash of {name}")
+    monkeypatch.setattr(source_hash, "component_hash", lambda name, contents: f"hash of {name}")
 
 
 @pytest.fixture
@@ -151,6 +151,7 @@ def test_settings_reach_only_the_components_that_read_them(data):
     ("component", "node"),
     [
         ("ExampleGen", "FileBasedExampleGen"),
+        ("AnomalyGate", "AnomalyGate"),
         ("Transform", "Transform"),
         ("Trainer", "Trainer"),
         ("Evaluator", "Evaluator"),
@@ -160,8 +161,27 @@ def test_settings_reach_only_the_components_that_read_them(data):
 def test_changed_source_reaches_its_component(data, monkeypatch, component, node):
     before = nodes_of(data)
     edited = {component: "edited"}
-    monkeypatch.setattr(source_hash, "component_hash", lambda name: edited.get(name, f"hash of {name}"))
+    monkeypatch.setattr(source_hash, "component_hash", lambda name, contents: edited.get(name, f"hash of {name}"))
     assert changed(before, nodes_of(data)) == {node}
+
+
+def test_contents_of_named_files_reach_the_components_that_read_them(data, tmp_path, monkeypatch):
+    monkeypatch.undo()  # the real hashes
+    vocabulary, bert = tmp_path / "vocab.txt", tmp_path / "bert"
+    bert.mkdir()
+    vocabulary.write_text("[PAD]\none")
+    (bert / "model.safetensors").write_bytes(b"1")
+    named = {
+        "transform": {"wordpiece": str(vocabulary)},
+        "model": {"text_encoder": {"pretrained": str(bert)}},
+    }
+    before = nodes_of(data, named)
+    assert changed(before, nodes_of(data, named)) == set()
+    vocabulary.write_text("[PAD]\ntwo")
+    assert changed(before, nodes_of(data, named)) == {"Transform", "Trainer"}
+    vocabulary.write_text("[PAD]\none")
+    (bert / "model.safetensors").write_bytes(b"2")
+    assert changed(before, nodes_of(data, named)) == {"Trainer"}
 
 
 def test_the_trainer_is_told_where_checkpoints_lie(data):

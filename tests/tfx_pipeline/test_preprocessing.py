@@ -15,6 +15,8 @@ from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
 from transformers import BertTokenizerFast
 
 from models import features, wordpiece
+from models.dense_inputs import dense_inputs
+from models.paths import RepeatPath
 from tfx_pipeline import preprocessing, settings
 
 DAY = 86_400
@@ -43,9 +45,9 @@ ROWS = [
         profile_text=[TEXTS[0]],
         query=["boots"],
         country=["UK"],
-        history_item_ids=["a", "b"],
-        history_event_types=["click", "purchase"],
-        history_timestamps=[DAY * 7 + 5, DAY * 10 + 50],
+        history_item_ids=["a", "zz", "b"],
+        history_event_types=["click", "impression", "purchase"],
+        history_timestamps=[DAY * 7 + 5, DAY * 8, DAY * 10 + 50],
         candidate_item_ids=["b", "zz", ""],
         candidate_text=["", "a new boot", ""],
         label=[1.0, 0.0, -1.0],
@@ -81,7 +83,10 @@ def test_ids_gaps_and_days(learned):
     vocabulary = [entry.decode() for entry in learned[1].vocabulary_by_name(features.ITEM_VOCABULARY)]
     expected = [vocabulary.index(item) + features.FIRST_KNOWN_ID for item in ("b", "zz")]
     assert row[features.CANDIDATE_ITEMS_XF].tolist() == [*expected, features.PADDING_ID]
+    known = [vocabulary.index(item) + features.FIRST_KNOWN_ID for item in ("a", "b")]
+    assert row[features.HISTORY_ITEMS_XF].tolist() == known  # without the impression
     assert len(set(row[features.HISTORY_TYPES_XF].tolist())) == 2
+    assert set(learned[1].vocabulary_by_name(features.EVENT_TYPE_VOCABULARY)) == {b"click", b"purchase"}
     assert row[features.HISTORY_GAPS_XF].tolist() == [
         3.0,
         0.0,
@@ -123,18 +128,58 @@ def test_the_learned_vocabulary_spells_what_it_does_not_know(learned):
     assert not any(learned[0][2 + 0][features.PROFILE_TOKENS_XF]), "an empty text is all padding"
 
 
-def test_unknown_ids_at_serving_time(learned):
-    layer = learned[1].transform_features_layer()
+def _ask(learned: Any, histories: list[list[tuple[str, str, int]]]) -> dict[str, tf.Tensor]:
+    """What a model gets for requests on day 10 with these histories of (item, event type, time)."""
     raw: dict[str, Any] = {}
     for name, spec in SPEC.items():
         if name in features.LABEL_FEATURES or name in features.CATALOGUE_FEATURES:
             continue
-        empty = tf.zeros([1, 0], spec.dtype)
-        raw[name] = tf.zeros([1, 1], spec.dtype) if name in _REQUIRED else tf.sparse.from_dense(empty)
-    raw[features.HISTORY_ITEM_IDS] = tf.sparse.from_dense(tf.constant([["no such item", "a"]]))
-    outputs = layer(raw)
-    assert outputs[features.HISTORY_ITEMS_XF].values.numpy()[0] == features.UNKNOWN_ID
-    assert outputs[features.HISTORY_ITEMS_XF].values.numpy()[1] >= features.FIRST_KNOWN_ID
+        empty = tf.zeros([len(histories), 0], spec.dtype)
+        required = tf.zeros([len(histories), 1], spec.dtype)
+        raw[name] = required if name in _REQUIRED else tf.sparse.from_dense(empty)
+    raw[features.REQUEST_TIME] = tf.fill([len(histories), 1], tf.constant(10 * DAY, tf.int64))
+    for place, name in enumerate(
+        (features.HISTORY_ITEM_IDS, features.HISTORY_EVENT_TYPES, features.HISTORY_TIMESTAMPS)
+    ):
+        values = [[event[place] for event in history] for history in histories]
+        raw[name] = tf.ragged.constant(values, SPEC[name].dtype, ragged_rank=1).to_sparse()
+    return dense_inputs(learned[1].transform_features_layer()(raw), settings.TransformSettings().title_length)
+
+
+def test_unknown_ids_at_serving_time(learned):
+    ids = _ask(learned, [[("no such item", "click", 0), ("a", "click", 0)]])[features.HISTORY_ITEMS_XF].numpy()[0]
+    assert ids[0] == features.UNKNOWN_ID
+    assert ids[1] >= features.FIRST_KNOWN_ID
+
+
+def _repeats(inputs: dict[str, tf.Tensor]) -> list[np.ndarray]:
+    path = RepeatPath(items=3, event_types=4, decay_days=(7.0,))
+    positions = inputs[features.HISTORY_ITEMS_XF] - features.FIRST_KNOWN_ID
+    outputs = path(positions, inputs[features.HISTORY_TYPES_XF], inputs[features.HISTORY_GAPS_XF])
+    return [output.numpy() for output in outputs]
+
+
+def test_impressions_in_a_request_are_no_history(learned):
+    shown = ("a", "impression", 9 * DAY)
+    a, b, c = ("a", "click", DAY), ("b", "purchase", 2 * DAY), ("b", "click", 3 * DAY)
+    plain = _ask(learned, [[a, b, c], [], [b], []])
+    mixed = _ask(learned, [[shown, a, shown, shown, b, c], [shown], [b, shown], []])
+    assert set(plain) == set(mixed) and features.HISTORY_GAP_BUCKETS_XF in plain
+    for name, value in plain.items():
+        np.testing.assert_array_equal(mixed[name], value, name)
+    for same, value in zip(_repeats(mixed), _repeats(plain), strict=True):
+        np.testing.assert_array_equal(same, value)
+    other = _repeats(_ask(learned, [[a, ("a", "click", 9 * DAY), b, c], [], [b], []]))
+    assert not np.array_equal(other[0], _repeats(plain)[0])
+
+
+def test_lists_of_a_history_must_be_of_the_same_length(learned):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="history_timestamps must be of the same lengths"):
+        layer = learned[1].transform_features_layer()
+        raw = {name: tf.sparse.from_dense(tf.zeros([1, 0], spec.dtype)) for name, spec in SPEC.items()}
+        raw |= {name: tf.zeros([1, 1], SPEC[name].dtype) for name in _REQUIRED}
+        raw[features.HISTORY_ITEM_IDS] = tf.sparse.from_dense(tf.constant([["a", "b"]]))
+        layer({name: value for name, value in raw.items() if name not in features.LABEL_FEATURES})
 
 
 def test_packaged_wordpiece_gives_the_ids_of_the_library(tmp_path):

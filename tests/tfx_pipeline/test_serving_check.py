@@ -12,6 +12,7 @@ from tfx.utils import path_utils
 from models import features
 from serving import contract
 from serving.server.process import ServerProcess
+from serving.warmup import WARMUP_FILE
 from tfx_pipeline.components import serving_check
 
 USERS = tf.TensorSpec([None], tf.string, features.USER_ID)
@@ -52,7 +53,7 @@ def save(folder, noise=0.0, warmup=()):
     }
     tf.saved_model.save(module, str(folder), signatures)
     if warmup:
-        file = pathlib.Path(folder, serving_check.WARMUP)
+        file = pathlib.Path(folder, WARMUP_FILE)
         file.parent.mkdir(exist_ok=True)
         with tf.io.TFRecordWriter(str(file)) as writer:
             for record in warmup:

@@ -24,6 +24,11 @@ CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
         ({"model": {"dropout": 7}}, r"`model\.dropout` is 7; expected a number from 0 to 0\.99"),
         ({"model": {"text_encoder": []}}, r"`model\.text_encoder` is \[\]; expected a mapping"),
         ({"data": {"context": "country"}}, r"`data\.context` is 'country'; expected a list"),
+        (
+            {"model": {"max_history": 40, "slice_length": 16}},
+            r"settings: `model\.max_history` is 40 and `model\.slice_length` 16; expected .* a `max_history` of 48\.$",
+        ),
+        ({"model": {"max_history": 8}}, r"`max_history` of 16"),
     ],
 )
 def test_what_cannot_be_used_is_named(content, message):
@@ -45,6 +50,7 @@ def test_files_are_merged_key_by_key_and_the_file_itself_wins(tmp_path):
         ("train: [", "is not valid YAML in line"),
         ("- a", "expected a mapping"),
         ("train: {epochs: 1}", "`name` is missing"),
+        ("name: x\nmodel: {max_history: 50}", r"c\.yaml: `model\.max_history` is 50"),
         ("name: x\ninclude: [no.yaml]", r"no\.yaml: cannot be read"),
     ],
 )
@@ -58,11 +64,3 @@ def test_unusable_files_are_one_sentence(tmp_path, text, message):
 def test_shipped_configurations_survive_a_round_trip(path):
     read = settings.load(path)
     assert settings.from_dict(settings.to_dict(read)) == read
-
-
-def test_boundaries_are_dates_or_shares():
-    assert settings.boundary("2011-10-01", 0, 10) == 1_317_427_200
-    assert settings.boundary("0.5", 100, 299) == 200
-    assert settings.boundary("1.0", 100, 299) == 300
-    with pytest.raises(settings.SettingsError, match="'soon'; expected an ISO date or a share"):
-        settings.boundary("soon", 0, 1)

@@ -1,12 +1,15 @@
 """What the cache must see, and what it must not."""
 
+import importlib.metadata
+import os
 import pathlib
 import shutil
 
 import pytest
 
 import tfx_pipeline
-from tfx_pipeline import source_hash
+from models import wordpiece
+from tfx_pipeline import settings, source_hash
 
 SOURCE = {
     "models/__init__.py": "",
@@ -85,14 +88,14 @@ def test_components_of_this_project_see_their_own_edits(tmp_path):
     base = pathlib.Path(tfx_pipeline.__file__).parents[1]
     for package in source_hash.PACKAGES:
         shutil.copytree(base / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    before = {name: source_hash.component_hash(name, tmp_path) for name in source_hash.ROOTS}
+    before = {name: source_hash.component_hash(name, base=tmp_path) for name in source_hash.ROOTS}
     assert before == {name: source_hash.component_hash(name) for name in source_hash.ROOTS}
 
     def changed_by(file):
         path = tmp_path / file
         original = path.read_text()
         path.write_text(original + "\nEDITED = True\n")
-        changed = {name for name in before if source_hash.component_hash(name, tmp_path) != before[name]}
+        changed = {name for name in before if source_hash.component_hash(name, base=tmp_path) != before[name]}
         path.write_text(original)
         return changed
 
@@ -104,3 +107,64 @@ def test_components_of_this_project_see_their_own_edits(tmp_path):
     assert changed_by(f"models/layers/{layer.name}") == {"Trainer"}
     assert changed_by("serving/contract.py") >= {"Trainer", "Evaluator", "ServingCheck"}
     assert changed_by("tfx_pipeline/local_runner.py") == set()
+    assert changed_by("tfx_pipeline/components/anomaly_gate.py") == {"AnomalyGate"}
+    assert changed_by("tfx_pipeline/example_gen/boundaries.py") == {"ExampleGen"}
+
+
+@pytest.mark.parametrize("library", source_hash.LIBRARIES)
+def test_another_version_of_a_library_changes_every_component(library, monkeypatch):
+    monkeypatch.setattr(source_hash, "source_hash", lambda roots, base: "the code")
+    before = {name: source_hash.component_hash(name) for name in source_hash.ROOTS}
+    honest = importlib.metadata.version
+    for version in ("99.9", None):
+
+        def other(name, version=version):
+            if name == library and version is None:
+                raise importlib.metadata.PackageNotFoundError(name)
+            return version if name == library else honest(name)
+
+        monkeypatch.setattr(importlib.metadata, "version", other)
+        after = {name: source_hash.component_hash(name) for name in source_hash.ROOTS}
+        assert all(after[name] != before[name] for name in before)
+        before = after
+
+
+def named(wordpiece_name, pretrained):
+    content = {"transform": {"wordpiece": wordpiece_name}, "model": {"text_encoder": {"pretrained": pretrained}}}
+    return source_hash.named_contents(settings.from_dict(content))
+
+
+def test_what_is_not_a_file_here_counts_by_its_name(tmp_path):
+    assert named(wordpiece.LEARNED, "") == named(wordpiece.PACKAGED_MINILM, wordpiece.PACKAGED_MINILM) == {}
+    assert named(str(tmp_path / "only in the image"), "bert-base-cased") == {}
+
+
+def test_contents_count_and_neither_place_nor_time(tmp_path):
+    first, second = tmp_path / "a", tmp_path / "b"
+    for folder in (first, second):
+        (folder / "deep").mkdir(parents=True)
+        (folder / "config.json").write_text("{}")
+        (folder / "deep" / "weights").write_bytes(bytes(3 << 20))
+        (folder / ".git").mkdir()
+    os.utime(second / "config.json", (1, 1))
+    (second / ".git" / "index").write_text("hidden")
+    hashes = named(str(first / "config.json"), str(first))
+    assert set(hashes) == {"transform.wordpiece", "model.text_encoder.pretrained"}
+    assert named(str(second / "config.json"), str(second)) == hashes
+    seen = {hashes["model.text_encoder.pretrained"]}
+    (second / "config.json").write_text("[]")
+    seen.add(source_hash.content_hash(second))
+    (second / "config.json").rename(second / "other.json")
+    seen.add(source_hash.content_hash(second))
+    with (second / "deep" / "weights").open("r+b") as file:
+        file.seek(2 << 20)
+        file.write(b"x")
+    seen.add(source_hash.content_hash(second))
+    assert len(seen) == 4
+
+
+def test_a_process_reads_a_file_once(tmp_path, monkeypatch):
+    (tmp_path / "weights").write_bytes(b"many")
+    before = source_hash.content_hash(tmp_path)
+    monkeypatch.setattr(pathlib.Path, "open", None)
+    assert source_hash.content_hash(tmp_path) == before

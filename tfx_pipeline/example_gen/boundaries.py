@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,9 +38,9 @@ class Boundaries:
         Raises:
           SettingsError: if a boundary is neither a date nor a share, or if they are not in order.
         """
-        start = settings_lib.boundary(settings.train_start, first, last) if settings.train_start else first
-        train = settings_lib.boundary(settings.train_until, first, last)
-        end = settings_lib.boundary(settings.eval_until, first, last)
+        start = boundary(settings.train_start, first, last) if settings.train_start else first
+        train = boundary(settings.train_until, first, last)
+        end = boundary(settings.eval_until, first, last)
         if not start < train < end:
             raise settings_lib.SettingsError(
                 f"decisions: train_start {iso(start)}, train_until {iso(train)} and eval_until {iso(end)} are not in "
@@ -75,6 +76,34 @@ class Boundaries:
         if split == features.RECENT_SPLIT:
             usable &= cuts + horizon > self.train_until
         return cuts[usable]
+
+
+def boundary(value: str, first: int, last: int) -> int:
+    """A moment given as an ISO date or as a share of the time range.
+
+    Args:
+      value: such as "2011-10-01" (UTC) or "0.8".
+      first, last: the range of the events' times, in seconds.
+
+    Returns:
+      Seconds since 1970-01-01 UTC. The share "1.0" lies just after the last event.
+
+    Raises:
+      SettingsError: if the value is neither.
+    """
+    try:
+        share = float(value)
+    except ValueError:
+        try:
+            moment = datetime.datetime.fromisoformat(value)
+        except ValueError:
+            raise settings_lib.SettingsError(
+                f"a boundary is {value!r}; expected an ISO date or a share such as 0.8."
+            ) from None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=datetime.timezone.utc)
+        return int(moment.timestamp())
+    return first + round((last + 1 - first) * share)
 
 
 def iso(moment: int) -> str:

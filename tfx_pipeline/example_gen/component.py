@@ -14,6 +14,7 @@ from models import features
 from tfx_pipeline import settings as settings_lib
 from tfx_pipeline.example_gen.executor import Executor
 from tfx_pipeline.raw_tables import make_adapter
+from tfx_pipeline.raw_tables.paths import Path
 
 SPLITS = (features.TRAIN_SPLIT, features.EVAL_SPLIT, features.RECENT_SPLIT, features.CATALOGUE_SPLIT)
 
@@ -65,6 +66,6 @@ def example_gen(data_path: str, settings: settings_lib.Settings, source_hash: st
     )
 
 
-def _fingerprint(file: pathlib.Path) -> str:
+def _fingerprint(file: Path) -> str:
     stat = file.stat()
     return f"{stat.st_size} bytes, modified {stat.st_mtime_ns}"

@@ -65,7 +65,20 @@ class DecisionBuilder:
     than an impression before the cut and a label event in [cut, cut + horizon).
 
     Candidates: the positives (the newest `max_positives`), the impressions that are not positive, negatives by
-    popularity; shuffled, so that a place in the list says nothing, and padded to N.
+    popularity as of the decision's time; shuffled, so that a place in the list says nothing, and padded to N.
+
+    What the bytes of a decision at time t depend on, given the boundaries, in every split:
+
+    - Before t: the user's events and reviews, and which negatives can be drawn with which probability (the first events
+      and the label events of all users).
+    - At t: the query that opens the session.
+    - At or after t: only what the decision is about, that is its label events (positives) and impressions; they are
+      candidates, are not drawn as negatives, and take their room. `slice_items` and `slice_category` describe the
+      positives, and `candidate_text` is there for a candidate whose first event is not before `known_until`: of a
+      negative that lies before t, of the others not after the event that makes them candidates.
+    - Without a time: the tables of users and items as they are.
+
+    So events of other users at or after t, and the user's own that make no candidate of it, change nothing.
 
     Args:
       settings: how decisions are cut.
@@ -80,7 +93,7 @@ class DecisionBuilder:
         self.table = table
         self.stats = stats
         self._last: tuple[UserLog | None, _Places] = (None, _Places(*np.empty((4, 0), np.int64)))
-        self._sampler = PopularitySampler(stats.popularity)
+        self._sampler = PopularitySampler(stats)
         self._cuts = {
             split: boundaries.cuts(split, settings.every_days, settings.horizon_days)
             for split in SPLITS
@@ -201,7 +214,7 @@ class DecisionBuilder:
         rng = generator(self.settings.seed, log.user_id, moment.time)
         number = min(self.settings.negatives, room - len(positives) - len(kept))
         # A positive beyond max_positives is no negative either.
-        sampled = self._sampler.draw(rng, number, np.concatenate([bought, kept]))
+        sampled = self._sampler.draw(rng, number, np.concatenate([bought, kept]), moment.time)
         codes = np.concatenate([positives, kept, sampled])
         labels = np.repeat([1.0, 0.0], [len(positives), len(codes) - len(positives)])
         order = rng.permutation(len(codes))

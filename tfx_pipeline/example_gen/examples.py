@@ -51,9 +51,10 @@ def catalogue(table: ItemTable, stats: ItemStats, boundaries: Boundaries) -> Ite
       boundaries: of the splits.
     """
     known_from = stats.known_from(table)
-    starts = np.searchsorted(stats.sales_items, np.arange(len(table) + 1))
+    by_item = np.argsort(stats.sales_items, kind="stable")
+    starts = np.searchsorted(stats.sales_items[by_item], np.arange(len(table) + 1))
     for code in np.flatnonzero(known_from < boundaries.eval_until):
-        sales = slice(starts[code], starts[code + 1])
+        sales = by_item[starts[code] : starts[code + 1]]
         values: dict[str, Any] = {
             features.USER_ID: [""],
             features.REQUEST_TIME: [0],

@@ -66,13 +66,11 @@ class ItemStats:
 
     Attributes:
       first_event: int64 [items], time of the first event of any type, `NEVER` when there is none.
-      popularity: int64 [items], label events before train_until.
-      sales_items, sales_days, sales_counts: int64 [S], label events before eval_until by item and day (since
-        1970-01-01 UTC), sorted by item and day.
+      sales_items, sales_days, sales_counts: int64 [S], label events before eval_until by day (since 1970-01-01 UTC)
+        and item, sorted so.
     """
 
     first_event: np.ndarray
-    popularity: np.ndarray
     sales_items: np.ndarray
     sales_days: np.ndarray
     sales_counts: np.ndarray
@@ -92,7 +90,6 @@ class ItemStats:
         times = events["timestamp"].to_numpy(np.int64)
         labels = events["event_type"].isin(label_event_types).to_numpy()
         frame = pd.DataFrame({"item": table.codes(events["item_id"]), "day": times // DAY, "first": times})
-        frame["popularity"] = labels & (times < boundaries.train_until)
         frame["sales"] = labels & (times < boundaries.eval_until)
         return _by_day(frame[frame["item"] >= 0])
 
@@ -105,9 +102,8 @@ class ItemStats:
         items = frame["item"].to_numpy(np.int64)
         first = np.full(size, NEVER)
         np.minimum.at(first, items, frame["first"].to_numpy(np.int64))
-        popularity = np.bincount(items, frame["popularity"], minlength=size).astype(np.int64)
         sold = frame[frame["sales"] > 0]
-        return cls(first, popularity, *(sold[name].to_numpy(np.int64) for name in ("item", "day", "sales")))
+        return cls(first, *(sold[name].to_numpy(np.int64) for name in ("item", "day", "sales")))
 
     def known_from(self, table: ItemTable) -> np.ndarray:
         """int64 [items]: since when an item is known: `first_seen` where the table says it, else its first event.
@@ -119,8 +115,8 @@ class ItemStats:
         return np.where(known == NEVER, 0, known)
 
 
-_STATS = {"first": "min", "popularity": "sum", "sales": "sum"}
+_STATS = {"first": "min", "sales": "sum"}
 
 
 def _by_day(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.groupby(["item", "day"], sort=True, as_index=False).agg(_STATS)
+    return frame.groupby(["day", "item"], sort=True, as_index=False).agg(_STATS)

@@ -8,7 +8,6 @@ chunks nor the number of shards changes the result.
 from __future__ import annotations
 
 import collections
-import pathlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -24,6 +23,7 @@ from tfx_pipeline.example_gen.item_table import ItemStats, ItemTable
 from tfx_pipeline.example_gen.user_log import user_logs
 from tfx_pipeline.raw_tables import make_adapter
 from tfx_pipeline.raw_tables.adapter import REVIEW_COLUMNS, USER_COLUMNS
+from tfx_pipeline.raw_tables.paths import Path, path_of
 from tfx_pipeline.raw_tables.read import check_reject_share, merge_identical, split_unknown
 from tfx_pipeline.raw_tables.rejects import Rejects
 
@@ -35,7 +35,7 @@ UNKNOWN_ITEM = "unknown item_id"
 _SHARD_BYTES, _MIN_SHARDS, _MAX_SHARDS = 4 << 20, 4, 4096
 
 
-def shard_count(files: Iterable[pathlib.Path]) -> int:
+def shard_count(files: Iterable[Path]) -> int:
     """How many shards of users suit event files of this size."""
     return int(np.clip(sum(file.stat().st_size for file in files) // _SHARD_BYTES, _MIN_SHARDS, _MAX_SHARDS))
 
@@ -80,7 +80,7 @@ class ReadEvents(beam.DoFn):
         place, file = element
         rejects, kept = Rejects(), 0
         adapter = make_adapter(self._data, self._path)
-        for chunk in adapter.read_events(pathlib.Path(file), rejects):
+        for chunk in adapter.read_events(path_of(file), rejects):
             kept += len(chunk)
             known, unknown = split_unknown(chunk, np.append(table.ids, ""))  # a search has no item
             _reject_unknown(rejects, "events", unknown)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import pathlib
-
 from tfx_pipeline.raw_tables.adapter import Adapter
 from tfx_pipeline.raw_tables.online_retail import OnlineRetail
+from tfx_pipeline.raw_tables.paths import Path
 from tfx_pipeline.raw_tables.tables import Tables
 from tfx_pipeline.settings import DataSettings
 
 _ADAPTERS: dict[str, type[Adapter]] = {"tables": Tables, "online_retail": OnlineRetail}
 
 
-def make_adapter(settings: DataSettings, directory: str | pathlib.Path) -> Adapter:
+def make_adapter(settings: DataSettings, directory: str | Path) -> Adapter:
     """The adapter that the settings name, for the files of `directory`."""
     return _ADAPTERS[settings.adapter](settings, directory)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import abc
-import pathlib
 from collections.abc import Iterator
 
 import pandas as pd
 
+from tfx_pipeline.raw_tables.paths import Path, path_of
 from tfx_pipeline.raw_tables.rejects import Rejects
 from tfx_pipeline.settings import DataSettings
 
@@ -31,20 +31,20 @@ class Adapter(abc.ABC):
       directory: folder that holds the files, or the one file of a data set that is a single file.
     """
 
-    def __init__(self, settings: DataSettings, directory: str | pathlib.Path) -> None:
+    def __init__(self, settings: DataSettings, directory: str | Path) -> None:
         self.settings = settings
-        self.directory = pathlib.Path(directory)
+        self.directory = path_of(directory)
 
     @abc.abstractmethod
-    def files(self) -> list[pathlib.Path]:
+    def files(self) -> list[Path]:
         """Every file that is read, sorted; raises `DataError` for one that is not there."""
 
     @abc.abstractmethod
-    def event_files(self) -> list[pathlib.Path]:
+    def event_files(self) -> list[Path]:
         """The files of events, sorted; each can be read on its own."""
 
     @abc.abstractmethod
-    def read_events(self, file: pathlib.Path, rejects: Rejects) -> Iterator[pd.DataFrame]:
+    def read_events(self, file: Path, rejects: Rejects) -> Iterator[pd.DataFrame]:
         """Cleaned events of one file, `EVENT_COLUMNS`, chunk by chunk, in file order, duplicates not merged.
 
         An unknown item is not looked for here: `items` may come from the events themselves.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import io
@@ -15,6 +16,7 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet
 
+from tfx_pipeline.raw_tables.paths import Path
 from tfx_pipeline.raw_tables.rejects import DataError, Rejects
 
 CHUNK_ROWS = 100_000
@@ -43,7 +45,16 @@ class Layout:
     may_be_empty: bool = False
 
 
-def find(directory: pathlib.Path, pattern: str, table: str) -> list[pathlib.Path]:
+@contextlib.contextmanager
+def reachable(path: Path, expected: str) -> Iterator[None]:
+    """Within it, a file system's error becomes a `DataError` that names the path and what was expected there."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); expected {expected}.") from None
+
+
+def find(directory: Path, pattern: str, table: str) -> list[Path]:
     """The files of one table, sorted.
 
     Args:
@@ -54,13 +65,16 @@ def find(directory: pathlib.Path, pattern: str, table: str) -> list[pathlib.Path
     Raises:
       DataError: if the folder is not there, nothing matches, a match is no CSV or Parquet file, or both forms match.
     """
-    if not directory.is_dir():
-        what = "is a file" if directory.exists() else "is not there"
-        raise DataError(f"{directory}: {what}; expected the folder that holds {table} ({pattern}).")
+    expected = f"the folder that holds {table} ({pattern})"
+    with reachable(directory, expected):
+        if not directory.is_dir():
+            what = "is a file" if directory.exists() else "is not there"
+            raise DataError(f"{directory}: {what}; expected {expected}.")
     if pathlib.PurePath(pattern).is_absolute() or ".." in pathlib.PurePath(pattern).parts:
         raise DataError(f"{directory}: the path of {table} is {pattern!r}; expected a name or glob below this folder.")
     try:
-        files = sorted(p for p in directory.glob(pattern) if p.is_file() and not p.name.startswith((".", "_")))
+        with reachable(directory, expected):
+            files = sorted(p for p in directory.glob(pattern) if not p.name.startswith((".", "_")) and p.is_file())
     except ValueError:  # of pathlib: "**.csv"
         raise DataError(f"{directory}: the path of {table} is {pattern!r}; expected a glob such as *.csv.") from None
     if not files:
@@ -73,7 +87,7 @@ def find(directory: pathlib.Path, pattern: str, table: str) -> list[pathlib.Path
     return files
 
 
-def is_parquet(file: pathlib.Path) -> bool:
+def is_parquet(file: Path) -> bool:
     """Whether a file is Parquet (else CSV), by its ending.
 
     Raises:
@@ -87,7 +101,7 @@ def is_parquet(file: pathlib.Path) -> bool:
     raise DataError(f"{file}: cannot tell its form by its ending; expected .csv, .csv.gz or .parquet.")
 
 
-def column_names(file: pathlib.Path, delimiter: str = ",") -> list[str]:
+def column_names(file: Path, delimiter: str = ",") -> list[str]:
     """The columns that a file has.
 
     Raises:
@@ -99,9 +113,7 @@ def column_names(file: pathlib.Path, delimiter: str = ",") -> list[str]:
         return _header(_Lines(file, stream), file, delimiter)[0]
 
 
-def read_chunks(
-    file: pathlib.Path, layout: Layout, rejects: Rejects, chunk_rows: int = CHUNK_ROWS
-) -> Iterator[pd.DataFrame]:
+def read_chunks(file: Path, layout: Layout, rejects: Rejects, chunk_rows: int = CHUNK_ROWS) -> Iterator[pd.DataFrame]:
     """The rows of a file, chunk by chunk, under contract names.
 
     Columns of a CSV file are `str`, as written; those of a Parquet file have its types. The index holds each row's
@@ -124,7 +136,7 @@ def read_chunks(
 
 
 def count_rows(
-    rejects: Rejects, table: str, kind: str, reason: str, rows: pd.DataFrame, file: pathlib.Path | None = None
+    rejects: Rejects, table: str, kind: str, reason: str, rows: pd.DataFrame, file: Path | None = None
 ) -> None:
     """Counts rows that are left out; with `file`, each is kept with its place there (the index of `read_chunks`)."""
     if rows.empty:
@@ -137,7 +149,7 @@ def count_rows(
     rejects.count(table, kind, reason, records, len(rows))
 
 
-def _present(names: list[str], file: pathlib.Path, layout: Layout) -> dict[str, str]:
+def _present(names: list[str], file: Path, layout: Layout) -> dict[str, str]:
     for name in names:
         if name and names.count(name) > 1:
             raise DataError(f"{file}: column {name!r} is there twice; expected each column once.")
@@ -163,8 +175,9 @@ def _present(names: list[str], file: pathlib.Path, layout: Layout) -> dict[str, 
 class _Unzipped(io.RawIOBase):
     """A gzip file that hands out everything up to where it is damaged, so that the line can be named."""
 
-    def __init__(self, file: pathlib.Path) -> None:
-        self._file = gzip.GzipFile(file, "rb")
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._file = gzip.GzipFile(fileobj=stream, mode="rb")
 
     def readable(self) -> bool:
         return True
@@ -176,22 +189,20 @@ class _Unzipped(io.RawIOBase):
 
     def close(self) -> None:
         self._file.close()
+        self._stream.close()
         super().close()
 
 
-def _open_csv(file: pathlib.Path) -> BinaryIO:
-    try:
-        if file.name.lower().endswith(".gz"):
-            return io.BufferedReader(_Unzipped(file), _BUFFER_BYTES)
-        return file.open("rb", _BUFFER_BYTES)
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror}); expected a CSV file.") from None
+def _open_csv(file: Path) -> BinaryIO:
+    with reachable(file, "a CSV file"):
+        stream = file.open("rb", _BUFFER_BYTES)
+    return io.BufferedReader(_Unzipped(stream), _BUFFER_BYTES) if file.name.lower().endswith(".gz") else stream
 
 
 class _Lines:
     """Decoded lines of a file; `number` is that of the last one, from 1."""
 
-    def __init__(self, file: pathlib.Path, stream: BinaryIO) -> None:
+    def __init__(self, file: Path, stream: BinaryIO) -> None:
         self.file = file
         self.number = 0
         self._stream = stream
@@ -217,7 +228,7 @@ class _Lines:
             raise DataError(f"{self.file}: cannot be read ({error.strerror}) after line {self.number}.") from None
 
 
-def _header(lines: _Lines, file: pathlib.Path, delimiter: str) -> tuple[list[str], Any]:
+def _header(lines: _Lines, file: Path, delimiter: str) -> tuple[list[str], Any]:
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     try:
         names = next(reader)
@@ -228,7 +239,7 @@ def _header(lines: _Lines, file: pathlib.Path, delimiter: str) -> tuple[list[str
     return [name.strip() for name in names], reader
 
 
-def _csv_chunks(file: pathlib.Path, layout: Layout, rejects: Rejects, chunk_rows: int) -> Iterator[pd.DataFrame]:
+def _csv_chunks(file: Path, layout: Layout, rejects: Rejects, chunk_rows: int) -> Iterator[pd.DataFrame]:
     with _open_csv(file) as stream:
         lines = _Lines(file, stream)
         names, reader = _header(lines, file, layout.delimiter)
@@ -273,16 +284,20 @@ def _csv_chunks(file: pathlib.Path, layout: Layout, rejects: Rejects, chunk_rows
 # --- Parquet -----------------------------------------------------------------------------------------------------
 
 
-def _open_parquet(file: pathlib.Path) -> pyarrow.parquet.ParquetFile:
+def _open_parquet(file: Path) -> pyarrow.parquet.ParquetFile:
+    source: Path | BinaryIO = file
+    if not isinstance(file, pathlib.Path):
+        with reachable(file, "a Parquet file"):
+            source = file.open("rb", _BUFFER_BYTES)
     try:
-        return pyarrow.parquet.ParquetFile(file)
+        return pyarrow.parquet.ParquetFile(source)
     except (pyarrow.ArrowException, OSError):
         if file.stat().st_size == 0:
             raise DataError(f"{file}: is empty; expected a Parquet file with rows.") from None
         raise DataError(f"{file}: is damaged or not Parquet; expected a whole Parquet file.") from None
 
 
-def _parquet_chunks(file: pathlib.Path, layout: Layout, rejects: Rejects, chunk_rows: int) -> Iterator[pd.DataFrame]:
+def _parquet_chunks(file: Path, layout: Layout, rejects: Rejects, chunk_rows: int) -> Iterator[pd.DataFrame]:
     source = _open_parquet(file)
     schema = source.schema_arrow
     present = _present(list(schema.names), file, layout)

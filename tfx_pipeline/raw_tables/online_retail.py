@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,10 +16,12 @@ from tfx_pipeline.raw_tables.adapter import (
     USER_COLUMNS,
     Adapter,
 )
+from tfx_pipeline.raw_tables.paths import Path
 from tfx_pipeline.raw_tables.rejects import DataError, Rejects
 
 COLUMNS = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country")
 _ENDINGS = (".csv", ".csv.gz", ".xlsx")
+_EXPECTED = "UCI Online Retail (.csv, .csv.gz or .xlsx)"
 _NO_PRODUCTS = ("POST", "D", "M", "DOT", "C2", "BANK CHARGES", "PADS", "CRUK", "AMAZONFEE", "S", "B")
 _GIFT_VOUCHERS = "GIFT_0001_"
 _AMERICAN = r"\d{1,2}/\d{1,2}/\d{4} \d{1,2}:\d\d"
@@ -41,31 +42,32 @@ class OnlineRetail(Adapter):
     Source: Chen, Sain & Guo (2012), "Data mining for the online retail industry"; UCI Machine Learning Repository, 352.
     """
 
-    def __init__(self, settings: Any, directory: str | pathlib.Path) -> None:
+    def __init__(self, settings: Any, directory: str | Path) -> None:
         super().__init__(settings, directory)
         self._kept: tuple[pd.DataFrame, Rejects] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_kept": None}  # workers read the file themselves
 
-    def files(self) -> list[pathlib.Path]:
-        if self.directory.is_file():
-            if not self.directory.name.lower().endswith(_ENDINGS):
-                raise DataError(f"{self.directory}: expected a file that ends in .csv, .csv.gz or .xlsx.")
-            return [self.directory]
-        if not self.directory.is_dir():
-            raise DataError(f"{self.directory}: is not there; expected UCI Online Retail (.csv, .csv.gz or .xlsx).")
-        found = sorted(p for p in self.directory.iterdir() if p.is_file() and p.name.lower().endswith(_ENDINGS))
+    def files(self) -> list[Path]:
+        with files.reachable(self.directory, _EXPECTED):
+            if self.directory.is_file():
+                if not self.directory.name.lower().endswith(_ENDINGS):
+                    raise DataError(f"{self.directory}: expected a file that ends in .csv, .csv.gz or .xlsx.")
+                return [self.directory]
+            if not self.directory.is_dir():
+                raise DataError(f"{self.directory}: is not there; expected {_EXPECTED}.")
+            found = sorted(p for p in self.directory.iterdir() if p.name.lower().endswith(_ENDINGS) and p.is_file())
         if len(found) != 1:
             names = f" ({', '.join(p.name for p in found[:4])})" if found else ""
             what = f"holds {len(found)} files that end in .csv, .csv.gz or .xlsx{names}"
             raise DataError(f"{self.directory}: {what}; expected exactly one.")
         return found
 
-    def event_files(self) -> list[pathlib.Path]:
+    def event_files(self) -> list[Path]:
         return self.files()
 
-    def read_events(self, file: pathlib.Path, rejects: Rejects) -> Iterator[pd.DataFrame]:
+    def read_events(self, file: Path, rejects: Rejects) -> Iterator[pd.DataFrame]:
         lines, counted = self._lines()
         rejects.merge(counted)
         for start in range(0, len(lines), files.CHUNK_ROWS):
@@ -113,15 +115,15 @@ def most_frequent(frame: pd.DataFrame, key: str, column: str) -> pd.Series:
     return best.set_index(key)[column]
 
 
-def _chunks(file: pathlib.Path, rejects: Rejects) -> Iterator[pd.DataFrame]:
+def _chunks(file: Path, rejects: Rejects) -> Iterator[pd.DataFrame]:
     if file.name.lower().endswith(".xlsx"):
-        yield excel.read_sheet(file, COLUMNS, "events")
+        yield from excel.read_chunks(file, COLUMNS, "events", files.CHUNK_ROWS)
     else:
         layout = files.Layout("events", {name: name for name in COLUMNS}, COLUMNS)
         yield from files.read_chunks(file, layout, rejects)
 
 
-def _clean(chunk: pd.DataFrame, file: pathlib.Path, rejects: Rejects) -> pd.DataFrame:
+def _clean(chunk: pd.DataFrame, file: Path, rejects: Rejects) -> pd.DataFrame:
     invoice = values.texts(chunk["InvoiceNo"], _whole)
     code = values.texts(chunk["StockCode"], str.upper)
     seconds, untimed, naive = _times(chunk["InvoiceDate"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ import pandas as pd
 from tfx_pipeline.raw_tables import make_adapter
 from tfx_pipeline.raw_tables.adapter import EVENT_COLUMNS
 from tfx_pipeline.raw_tables.files import count_rows
+from tfx_pipeline.raw_tables.paths import Path
 from tfx_pipeline.raw_tables.rejects import DataError, Rejects
 from tfx_pipeline.settings import DataSettings
 
@@ -38,7 +38,7 @@ class RawTables:
     rejects: Rejects
 
 
-def read(settings: DataSettings, directory: str | pathlib.Path) -> RawTables:
+def read(settings: DataSettings, directory: str | Path) -> RawTables:
     """Reads, checks and cleans all raw tables.
 
     Raises:

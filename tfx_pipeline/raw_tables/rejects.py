@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import collections
 import json
-import pathlib
 from typing import Any
+
+from tfx_pipeline.raw_tables.paths import Path, path_of
 
 
 class DataError(ValueError):
@@ -57,12 +58,12 @@ class Rejects:
         self._counts.update(other._counts)
         self._rows.extend(other._rows)
 
-    def write(self, path: str | pathlib.Path) -> None:
+    def write(self, path: str | Path) -> None:
         """Writes the kept rows, one JSON object a line, in place only when whole."""
-        path = pathlib.Path(path)
+        path = path_of(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + ".partial")
-        with partial.open("w", encoding="utf-8") as file:
+        with partial.open("wb") as file:
             for row in self._rows:
-                file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
-        partial.rename(path)
+                file.write(f"{json.dumps(row, ensure_ascii=False, default=str)}\n".encode())
+        partial.rename(str(path))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from models.features import SECONDS_PER_DAY
 from tfx_pipeline.raw_tables import synthetic_words as words
 from tfx_pipeline.raw_tables.synthetic_pool import Pool
 from tfx_pipeline.raw_tables.synthetic_sessions import (
@@ -18,7 +19,7 @@ from tfx_pipeline.raw_tables.synthetic_sessions import (
     show,
     utility,
 )
-from tfx_pipeline.raw_tables.synthetic_world import DAY, Array, Items, ShopSettings, Users, moments
+from tfx_pipeline.raw_tables.synthetic_world import Array, Items, ShopSettings, Users, moments
 
 EVENT_TYPES = ("search", "impression", "click", "view", "cart", "purchase")
 SEARCH, IMPRESSION, CLICK, VIEW, CART, PURCHASE = range(len(EVENT_TYPES))
@@ -120,7 +121,7 @@ def _reviews(
     rng: np.random.Generator,
 ) -> pd.DataFrame:
     n = len(item)
-    when = bought_at + (rng.uniform(1, 12, n) * DAY).astype(np.int64)
+    when = bought_at + (rng.uniform(1, 12, n) * SECONDS_PER_DAY).astype(np.int64)
     rating = np.clip(np.round(4.0 + 0.6 * logit + 0.8 * rng.normal(size=n)), 1, 5).astype(np.int64)
     form = rng.integers(0, 2, n)
     written = np.flatnonzero((rng.random(n) < REVIEW_SHARE) & (when < settings.end))

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from models.features import SECONDS_PER_DAY
 from tfx_pipeline.raw_tables import synthetic_words as words
 from tfx_pipeline.raw_tables.synthetic_pool import Pool
-from tfx_pipeline.raw_tables.synthetic_world import DAY, START, Array, Items, ShopSettings, Users, numbered
+from tfx_pipeline.raw_tables.synthetic_world import START, Array, Items, ShopSettings, Users, numbered
 
 SESSION_SECONDS = 3600  # a session is over by then, and none of the same user begins before
 SLATE = 8
@@ -160,7 +161,7 @@ def make_sessions(
 ) -> Sessions:
     """Draws when users of a chunk come and what they want; session numbers start at `first`."""
     latest = settings.end - SESSION_SECONDS
-    days_left = (settings.end - users.joined) / DAY
+    days_left = (settings.end - users.joined) / SECONDS_PER_DAY
     count = rng.poisson(users.rate * days_left) + (users.joined > START)
     rows = np.repeat(np.arange(len(users.ids)), count)
     times = users.joined[rows] + (rng.random(len(rows)) * (latest - users.joined[rows])).astype(np.int64)
@@ -173,7 +174,7 @@ def make_sessions(
     again = np.repeat(regular, rounds)
     turn = np.arange(len(again)) - np.repeat(np.cumsum(rounds) - rounds, rounds)
     phase = rng.random(len(users.ids))[again]
-    due = users.joined[again] + ((turn + phase) * users.period[again] + 0.6 * rng.random(len(again))) * DAY
+    due = users.joined[again] + ((turn + phase) * users.period[again] + 0.6 * rng.random(len(again))) * SECONDS_PER_DAY
     due = due.astype(np.int64)
 
     user, time = np.concatenate([rows, again]), np.concatenate([times, due])

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from models.features import SECONDS_PER_DAY
 from tfx_pipeline.raw_tables import synthetic_words as words
 from tfx_pipeline.settings import SettingsError
 
 START = 1_704_067_200  # 2024-01-01 00:00:00 UTC
-DAY = 86_400
 LATENT = 8
 IMAGE = 16
 NEW_ITEM_SHARE = 0.2
@@ -49,7 +49,7 @@ class ShopSettings:
     @property
     def end(self) -> int:
         """The first second after the log."""
-        return START + self.days * DAY
+        return START + self.days * SECONDS_PER_DAY
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def make_items(settings: ShopSettings) -> Items:
     content, campaign = chance < CONTENT_SHARE, (chance >= CONTENT_SHARE) & (chance < CONTENT_SHARE + CAMPAIGN_SHARE)
     sold = ~(content | campaign)
     price = np.where(sold, np.maximum(0.5, np.round(median * np.exp(0.45 * level), 2)), np.nan)
-    first_seen = (START + rng.random(n) * 0.95 * settings.days * DAY).astype(np.int64)
+    first_seen = (START + rng.random(n) * 0.95 * settings.days * SECONDS_PER_DAY).astype(np.int64)
     new = rng.random(n) < NEW_ITEM_SHARE
     new[:kinds] = False
     first_seen[~new] = 0
@@ -274,7 +274,7 @@ def make_users(settings: ShopSettings, items: Items, first: int, count: int, rng
     price_level = rng.normal(size=count)
 
     new = rng.random(count) < NEW_USER_SHARE
-    joined = np.where(new, START + (rng.random(count) * 0.97 * settings.days * DAY).astype(np.int64), START)
+    joined = np.where(new, START + (rng.random(count) * 0.97 * settings.days * SECONDS_PER_DAY).astype(np.int64), START)
     rate = 0.037 * np.exp(0.7 * rng.normal(size=count) - 0.245)
     consumable = np.array([c.consumable for c in words.CATEGORIES])[items.category]
     regular = np.flatnonzero(consumable & items.sold & (items.first_seen == 0))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Iterator
 
 import pandas as pd
@@ -17,6 +16,7 @@ from tfx_pipeline.raw_tables.adapter import (
     Adapter,
 )
 from tfx_pipeline.raw_tables.files import Layout
+from tfx_pipeline.raw_tables.paths import Path
 from tfx_pipeline.raw_tables.rejects import DataError, Rejects
 from tfx_pipeline.settings import TableSettings
 
@@ -54,16 +54,16 @@ class Tables(Adapter):
     them, so that nothing later changes it.
     """
 
-    def files(self) -> list[pathlib.Path]:
-        found: set[pathlib.Path] = set()
+    def files(self) -> list[Path]:
+        found: set[Path] = set()
         for table in _REQUIRED:
             found.update(self._files(table))
         return sorted(found)
 
-    def event_files(self) -> list[pathlib.Path]:
+    def event_files(self) -> list[Path]:
         return self._files("events")
 
-    def read_events(self, file: pathlib.Path, rejects: Rejects) -> Iterator[pd.DataFrame]:
+    def read_events(self, file: Path, rejects: Rejects) -> Iterator[pd.DataFrame]:
         yield from self._read(file, "events", rejects)
 
     def items(self, rejects: Rejects) -> pd.DataFrame:
@@ -91,7 +91,7 @@ class Tables(Adapter):
     def _settings(self, table: str) -> TableSettings:
         return getattr(self.settings, table)
 
-    def _files(self, table: str) -> list[pathlib.Path]:
+    def _files(self, table: str) -> list[Path]:
         settings = self._settings(table)
         if settings.path:
             return files.find(self.directory, settings.path, table)
@@ -118,9 +118,7 @@ class Tables(Adapter):
         present = self._files(table)[:1]
         return any(settings.columns.get(column, column) in files.column_names(file, delimiter) for file in present)
 
-    def _read(
-        self, file: pathlib.Path, table: str, rejects: Rejects, context: tuple[str, ...] = ()
-    ) -> Iterator[pd.DataFrame]:
+    def _read(self, file: Path, table: str, rejects: Rejects, context: tuple[str, ...] = ()) -> Iterator[pd.DataFrame]:
         for chunk in files.read_chunks(file, self._layout(table, context), rejects):
             yield _clean(chunk, table, file, rejects, context)
 
@@ -162,9 +160,7 @@ def _dtype(column: str) -> type:
     return float if column in _NUMBERS else object
 
 
-def _clean(
-    chunk: pd.DataFrame, table: str, file: pathlib.Path, rejects: Rejects, context: tuple[str, ...]
-) -> pd.DataFrame:
+def _clean(chunk: pd.DataFrame, table: str, file: Path, rejects: Rejects, context: tuple[str, ...]) -> pd.DataFrame:
     """A chunk in contract form: every column of the table, bad rows rejected by their first reason."""
     clean = pd.DataFrame(index=chunk.index)
     reasons: list[tuple[str, pd.Series]] = []

@@ -1,7 +1,15 @@
 import pytest
 
-from tfx_pipeline.example_gen.boundaries import DAY, Boundaries, iso
+from tfx_pipeline.example_gen.boundaries import DAY, Boundaries, boundary, iso
 from tfx_pipeline.settings import DecisionSettings, SettingsError
+
+
+def test_a_boundary_is_a_date_or_a_share():
+    assert boundary("2011-10-01", 0, 10) == 1_317_427_200
+    assert boundary("0.5", 100, 299) == 200
+    assert boundary("1.0", 100, 299) == 300
+    with pytest.raises(SettingsError, match="'soon'; expected an ISO date or a share"):
+        boundary("soon", 0, 1)
 
 
 def test_dates_and_shares():

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tfx_pipeline.example_gen.boundaries import DAY, Boundaries
@@ -46,14 +47,15 @@ def test_a_session_by_hand(shop):
     assert first.history_event_types.tolist() == ["view"]
     assert first.history_timestamps.tolist() == [10]
     assert first.profile_text == ""
-    # b bought, c only shown, x and c have popularity but c is there already
-    assert ranked(first) == {"b": 1, "c": 0, "x": 0}
-    assert first.candidate_item_ids[3:] == ["", "", ""] and first.labels.tolist()[3:] == [-1, -1, -1]
+    # b bought, c only shown; before the session only x and a had an event
+    assert ranked(first) == {"b": 1, "c": 0, "x": 0, "a": 0}
+    assert first.candidate_item_ids[4:] == ["", ""] and first.labels.tolist()[4:] == [-1, -1]
     assert (second.time, second.query) == (40, "")
     assert second.history_item_ids.tolist() == ["a", "b", "b", "d"]
     assert second.history_event_types.tolist() == ["view", "view", "buy", "view"]
     assert second.profile_text == "red shoes; title of b"
-    assert ranked(second) == {"c": 1, "b": 0, "x": 0}
+    drawn = {item for item, label in ranked(second).items() if label == 0}
+    assert ranked(second)["c"] == 1 and len(drawn) == 2 and drawn <= {"a", "b", "d", "x"}
 
 
 def test_events_without_a_session_are_decisions_of_their_moment(shop):
@@ -161,6 +163,21 @@ def test_impressions_beyond_the_room_are_counted(shop):
     assert decision.dropped_impressions == 2
 
 
+def test_negatives_were_there_before_the_decision(shop):
+    events = [("v", item, "buy", time, "") for time, item in enumerate("abcdefgh", 10)]
+    events += [("u", "a", "buy", 13, "train"), ("u", "x", "buy", 15, "eval")]
+    settings = dataclasses.replace(SESSIONS, candidates=12, negatives=11)
+    items = shop.items("abcdefghxy", first_seen=[9] * 10)  # stated, but before its first event nobody has seen an item
+    builder, logs = shop.build(settings, Boundaries(0, 14, 20), events, items)
+    found = {decision.split: ranked(decision) for decision in builder.decisions(logs["u"])}
+    assert found["train"] == {"a": 1, "b": 0, "c": 0}
+    assert found["eval"] == found["recent"] == {"x": 1, "a": 0, "b": 0, "c": 0, "d": 0, "e": 0}
+    decision = next(decision for decision in builder.decisions(logs["u"]) if decision.split == "eval")
+    assert decision.slices["slice_items"] == "new"
+    texts = dict(zip(decision.candidate_item_ids, decision.candidate_text, strict=True))
+    assert {item for item, text in texts.items() if text} == {"x", "e"}  # new ones are negatives, too
+
+
 def test_text_only_for_items_without_events_before_the_boundary(shop):
     events = [
         ("v", "a", "view", 5, ""),
@@ -234,6 +251,7 @@ def test_items_without_a_category_share_none(shop):
     assert builder.decisions(logs["u"])[0].slices["slice_category"] == "unseen"
 
 
+@hypothesis_settings(deadline=None)
 @given(st.data())
 def test_candidates_always_hold_what_they_promise(shop, data):
     row = st.tuples(

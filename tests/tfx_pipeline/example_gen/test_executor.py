@@ -68,7 +68,7 @@ def folder(tmp_path: pathlib.Path) -> pathlib.Path:
     return tmp_path
 
 
-def run(data: pathlib.Path, settings: settings_lib.Settings, out: pathlib.Path) -> dict[str, list[bytes]]:
+def run(data: pathlib.Path | str, settings: settings_lib.Settings, out: pathlib.Path) -> dict[str, list[bytes]]:
     """Runs the component's executor; returns the sorted records of each split."""
     component = example_gen(str(data), settings, "source")
     artifact = standard_artifacts.Examples()
@@ -115,6 +115,14 @@ def test_beam_equals_the_pure_functions_whatever_the_chunks_and_shards(folder, t
     monkeypatch.setattr(stages, "_MIN_SHARDS", 1)
     monkeypatch.setattr(files.read_chunks, "__defaults__", (7,))
     assert run(folder, SETTINGS, tmp_path / "again") == expected
+
+
+def test_tables_on_a_file_system_of_tensorflow(folder, tmp_path):
+    remote = "ram://executor/tables"
+    tf.io.gfile.makedirs(remote)
+    for file in folder.glob("*.csv"):
+        tf.io.gfile.copy(str(file), f"{remote}/{file.name}")
+    assert run(remote, SETTINGS, tmp_path / "out") == pure(folder, SETTINGS)
 
 
 def test_windows_and_an_empty_split(folder, tmp_path):

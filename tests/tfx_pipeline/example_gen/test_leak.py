@@ -1,7 +1,8 @@
-"""Nothing at or after the decision's time reaches the decision's features.
+"""Nothing at or after the decision's time reaches the decision's features, nor the choice of its negatives.
 
-Two shops share their past and have different futures: the features must be the same bytes. That the test can fail is
-shown on builders that leak on purpose.
+Two shops share their past and have different futures: the features must be the same bytes. Where the futures also
+share the events that the decision is about (its positives and impressions), the whole example must be. That the tests
+can fail is shown on builders that leak on purpose.
 """
 
 import dataclasses
@@ -15,6 +16,7 @@ from models import features
 from tfx_pipeline.example_gen import decisions as decisions_lib
 from tfx_pipeline.example_gen.boundaries import DAY, Boundaries
 from tfx_pipeline.example_gen.examples import serialize, to_example
+from tfx_pipeline.example_gen.sampling import PopularitySampler
 from tfx_pipeline.settings import DecisionSettings, ProfileTextSettings
 
 NOW = 50
@@ -143,3 +145,76 @@ def test_a_query_typed_later_in_the_session_is_caught(shop, monkeypatch):
     monkeypatch.setattr(decisions_lib.DecisionBuilder, "_sessions", leaky)
     with pytest.raises(AssertionError):
         check(shop, "session", ())
+
+
+# --- the whole example: negatives, too ---------------------------------------------------------------------------
+#: Negatives know sales by whole days, so times count in quarters of a day here; NOW lies inside one.
+QUARTER = DAY // 4
+WHOLE = {
+    "session": DecisionSettings(kind="session", label_event_types=("buy",), candidates=9, negatives=6),
+    "window": DecisionSettings(
+        kind="window", label_event_types=("buy",), candidates=9, negatives=6, every_days=7.5, horizon_days=7.5
+    ),
+}
+SPLITS = {"train": (Boundaries(0, 80 * QUARTER, 100 * QUARTER), "train")}
+SPLITS |= {name: (Boundaries(0, NOW * QUARTER, 80 * QUARTER), name) for name in ("eval", "recent")}
+
+
+def crowd(first: int, last: int) -> st.SearchStrategy:
+    """Events in [first, last]: anything of others, and of the user what makes no candidate of the decision."""
+    times, items = st.one_of(st.sampled_from([first, last]), st.integers(first, last)), st.sampled_from("abcdefgh")
+    types = st.sampled_from(["buy", "view", "impression"])
+    others = st.tuples(st.sampled_from("vw"), items, types, times, st.sampled_from(["", "s"]))
+    own = st.tuples(st.just("u"), items, st.just("view"), times, st.sampled_from(["", "s"]))
+    return st.lists(st.one_of(others, others, own), min_size=4, max_size=20)
+
+
+def whole_bytes(shop, kind: str, split: str, log: list[tuple]) -> bytes:
+    """The decision at NOW, as written: `d` is bought and `c` shown."""
+    boundaries, name = SPLITS[split]
+    about = [("u", "c", "impression", NOW, "request"), ("u", "d", "buy", NOW + 1, "request"), ("u", "a", "view", 0, "")]
+    events = [(user, item, type_, time * QUARTER, session) for user, item, type_, time, session in [*log, *about]]
+    items = shop.items("abcdefgh", category=list("xyxyxyxy"), first_seen=[0, DAY, 0, 40 * DAY] * 2)
+    builder, logs = shop.build(WHOLE[kind], boundaries, events, items)
+    (moment,) = (m for m in builder.moments(logs["u"]) if (m.split, m.time) == (name, NOW * QUARTER))
+    return serialize(to_example(builder.build(logs["u"], moment), ()))
+
+
+def check_whole(shop, kind: str, split: str) -> None:
+    @settings(max_examples=25, database=None, derandomize=True, deadline=None, phases=[Phase.generate])
+    @given(past=crowd(0, NOW - 1), future=crowd(NOW, 99), other_future=crowd(NOW, 99))
+    def same_bytes(past, future, other_future):
+        assert whole_bytes(shop, kind, split, past + future) == whole_bytes(shop, kind, split, past + other_future)
+
+    same_bytes()
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("kind", WHOLE)
+def test_the_future_changes_no_byte_but_what_the_decision_is_about(shop, kind, split):
+    check_whole(shop, kind, split)
+
+
+@pytest.mark.parametrize("later", [1, QUARTER, 100 * DAY], ids=["the moment", "the day", "everything"])
+@pytest.mark.parametrize("split", SPLITS)
+def test_negatives_that_know_the_future_are_caught(shop, split, later, monkeypatch):
+    honest = PopularitySampler.draw
+    monkeypatch.setattr(
+        PopularitySampler,
+        "draw",
+        lambda self, rng, number, exclude, moment: honest(self, rng, number, exclude, moment + later),
+    )
+    with pytest.raises(AssertionError):
+        check_whole(shop, "session", split)
+
+
+def test_sales_of_the_whole_range_are_caught(shop, monkeypatch):
+    """Items are those known before, but the counts are not cut."""
+    honest = PopularitySampler.__init__
+
+    def leaky(self, stats):
+        honest(self, dataclasses.replace(stats, sales_days=stats.sales_days * 0))
+
+    monkeypatch.setattr(PopularitySampler, "__init__", leaky)
+    with pytest.raises(AssertionError):
+        check_whole(shop, "window", "train")

@@ -2,13 +2,15 @@
 
 import gzip
 import pickle
+import re
+import zipfile
 
 import numpy as np
 import openpyxl
 import pandas as pd
 import pytest
 
-from tfx_pipeline.raw_tables import make_adapter
+from tfx_pipeline.raw_tables import excel, make_adapter
 from tfx_pipeline.raw_tables.adapter import EVENT_COLUMNS, ITEM_COLUMNS
 from tfx_pipeline.raw_tables.online_retail import COLUMNS
 from tfx_pipeline.raw_tables.read import read
@@ -135,6 +137,35 @@ def test_xlsx_is_read_as_csv(csv_file, tmp_path):
     same(read(SETTINGS, xlsx(tmp_path / "Online Retail.xlsx", LINES)), read(SETTINGS, csv_file))
 
 
+@pytest.mark.parametrize("dimension", [None, "A1"])
+def test_xlsx_is_read_whole_whatever_size_it_says(csv_file, tmp_path, dimension):
+    """UCI's form: mixed texts and numbers, datetimes, gaps; some programs write no or a wrong size of the sheet."""
+    file = xlsx(tmp_path / "whole.xlsx", LINES)
+    with zipfile.ZipFile(file) as book, zipfile.ZipFile(tmp_path / "sized.xlsx", "w") as changed:
+        for name in book.namelist():
+            content = book.read(name)
+            if name == "xl/worksheets/sheet1.xml":
+                size = f'<dimension ref="{dimension}" />'.encode() if dimension else b""
+                content, number = re.subn(rb"<dimension [^>]*>", size, content)
+                assert number == 1
+            changed.writestr(name, content)
+    same(read(SETTINGS, tmp_path / "sized.xlsx"), read(SETTINGS, csv_file))
+
+
+def test_xlsx_is_streamed_with_the_lines_of_excel(tmp_path):
+    book = openpyxl.Workbook()
+    book.active.append(["A note", *COLUMNS])
+    for number in range(25):
+        book.active.append([None, *LINES[0]] if number != 3 else [])
+    book.active.append(["a note of its own"])
+    book.save(tmp_path / "retail.xlsx")
+    chunks = list(excel.read_chunks(tmp_path / "retail.xlsx", COLUMNS, "events", 10))
+    assert [len(chunk) for chunk in chunks] == [10, 10, 5]
+    frame = pd.concat(chunks)
+    assert list(frame.index) == [2, 3, 4, *range(6, 28)] and frame.index.name == "line"
+    assert frame.iloc[0].tolist() == list(LINES[0]) and frame.iloc[-1].isna().all()
+
+
 def same(tables, expected):
     assert tables.rejects.counts == expected.rejects.counts
     for name in ("events", "items", "users"):
@@ -201,6 +232,13 @@ class TestUnusable:
         whole = xlsx(file, LINES).read_bytes()
         file.write_bytes(whole[: len(whole) // 2])
         assert self.sentence(file) == f"{file}: is damaged or no workbook; expected a whole XLSX file."
+        content = bytearray(xlsx(file, LINES * 50).read_bytes())
+        with zipfile.ZipFile(file) as book:
+            sheet = book.getinfo("xl/worksheets/sheet1.xml")
+        middle = sheet.header_offset + sheet.compress_size // 2
+        content[middle : middle + 8] = bytes(8)
+        file.write_bytes(content)
+        assert self.sentence(file) == f"{file}: is damaged within its first sheet; expected a whole XLSX file."
         xlsx(file, [])
         assert self.sentence(file) == f"{file}: has columns but no rows; expected at least one row of events."
         openpyxl.Workbook().save(file)

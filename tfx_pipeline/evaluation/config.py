@@ -1,0 +1,99 @@
+"""What Evaluator computes and what it blesses, from the settings."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import tensorflow_model_analysis as tfma
+
+from models import features
+from models.metrics import ranking_metric
+from serving import contract
+from tfx_pipeline.evaluation.metric import RankingMetric
+from tfx_pipeline.settings import Settings, SettingsError
+
+
+def eval_config(settings: Settings) -> tfma.EvalConfig:
+    """What Evaluator computes and what it blesses.
+
+    Slices are reported; only those in `slice_thresholds` block. A threshold of a slice feature holds for each value
+    that has examples; when no example has the feature at all, the model is refused.
+
+    Args:
+      settings: of the pipeline; `evaluate`, and `data.context` for slices on context columns.
+
+    Raises:
+      SettingsError: if there is no threshold (Evaluator would bless nothing), if a threshold is set for a metric or
+        a slice that is not computed, or if a metric, slice or drop is unusable.
+    """
+    evaluate = settings.evaluate
+    _check(settings)
+    overall = tfma.SlicingSpec()
+    slices = {name: tfma.SlicingSpec(feature_keys=[name]) for name in evaluate.slices}
+
+    metrics = [tfma.MetricConfig(class_name="ExampleCount")]
+    for name in evaluate.metrics:
+        metric = tfma.MetricConfig(
+            class_name=RankingMetric.__name__, module=RankingMetric.__module__, config=json.dumps({"name": name})
+        )
+        threshold = tfma.MetricThreshold()
+        if name in evaluate.thresholds:
+            threshold.value_threshold.lower_bound.value = evaluate.thresholds[name]
+        if name in evaluate.max_drop:
+            threshold.change_threshold.direction = tfma.MetricDirection.HIGHER_IS_BETTER
+            threshold.change_threshold.absolute.value = -evaluate.max_drop[name]
+        if threshold.ByteSize():
+            # As a threshold of the overall slice: `MetricConfig.threshold` would hold for every slice.
+            metric.per_slice_thresholds.append(
+                tfma.PerSliceMetricThreshold(slicing_specs=[overall], threshold=threshold)
+            )
+        for feature, lowest in evaluate.slice_thresholds.items():
+            if name in lowest:
+                threshold = tfma.MetricThreshold()
+                threshold.value_threshold.lower_bound.value = lowest[name]
+                metric.per_slice_thresholds.append(
+                    tfma.PerSliceMetricThreshold(slicing_specs=[slices[feature]], threshold=threshold)
+                )
+        metrics.append(metric)
+
+    config = tfma.EvalConfig(
+        model_specs=[
+            tfma.ModelSpec(
+                signature_name=contract.SERVING_DEFAULT,
+                label_key=features.LABEL,
+                prediction_key=contract.SCORES,
+                model_type=tfma.TF_GENERIC,
+            )
+        ],
+        slicing_specs=[overall, *slices.values()],
+        metrics_specs=[tfma.MetricsSpec(metrics=metrics)],
+    )
+    config.options.include_default_metrics.value = False
+    return config
+
+
+def _check(settings: Settings) -> None:
+    evaluate = settings.evaluate
+
+    def known(where: str, names: Any, expected: Any) -> None:
+        for name in names:
+            if name not in expected:
+                raise SettingsError(f"`{where}` names {name!r}; expected one of {', '.join(expected)}.")
+
+    for name in evaluate.metrics:
+        try:
+            ranking_metric(name)
+        except ValueError as error:
+            raise SettingsError(f"`evaluate.metrics`: {error}") from None
+    known("evaluate.slices", evaluate.slices, (*features.SLICE_FEATURES, *settings.data.context))
+    known("evaluate.thresholds", evaluate.thresholds, evaluate.metrics)
+    known("evaluate.max_drop", evaluate.max_drop, evaluate.metrics)
+    known("evaluate.slice_thresholds", evaluate.slice_thresholds, evaluate.slices)
+    for feature, lowest in evaluate.slice_thresholds.items():
+        known(f"evaluate.slice_thresholds.{feature}", lowest, evaluate.metrics)
+    for name, drop in evaluate.max_drop.items():
+        if not drop >= 0:
+            raise SettingsError(f"`evaluate.max_drop.{name}` is {drop}; expected a number from 0.")
+    if not evaluate.thresholds:
+        raise SettingsError("`evaluate.thresholds` is empty; expected at least one, or no model is ever blessed.")
