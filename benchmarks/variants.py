@@ -94,7 +94,12 @@ def fit(variant: Variant, folder: pathlib.Path) -> pathlib.Path:
     parts = {
         name: settings_lib.to_dict(getattr(variant.settings, name)) for name in ("data", "transform", "model", "train")
     }
-    content = [parts, examples, graph, source_hash.component_hash("Trainer")]
+    content = [
+        parts,
+        examples,
+        graph,
+        source_hash.component_hash("Trainer", source_hash.named_contents(variant.settings)),
+    ]
     key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
     home = folder / "variants" / key
     done = home / "model"

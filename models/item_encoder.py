@@ -45,10 +45,11 @@ class ItemEncoder(tf.keras.layers.Layer):
       id_dropout: share of ids hidden in training.
 
     Call arguments:
-      text_vectors: float [V, h]; the stored table when None.
+      text_vectors: float [V, h] or [R, h]; the stored table when None.
+      rows: int [R], the items that are wanted; all when None.
 
     Returns:
-      float [V, d].
+      float [V, d] or [R, d].
 
     Raises:
       ValueError: for an `id_dropout` outside [0, 1).
@@ -125,19 +126,25 @@ class ItemEncoder(tf.keras.layers.Layer):
         """Stores pooled text vectors, float [V, h]."""
         self.text_vectors.assign(tf.cast(vectors, tf.float32))
 
-    def call(self, text_vectors: tf.Tensor | None, training: bool = False) -> tf.Tensor:
+    def call(self, text_vectors: tf.Tensor | None, rows: tf.Tensor | None = None, training: bool = False) -> tf.Tensor:
         dtype = self.compute_dtype
-        keep = tf.cast(self.trained, dtype)
+
+        def wanted(table: tf.Tensor) -> tf.Tensor:
+            return tf.convert_to_tensor(table) if rows is None else tf.gather(table, rows)
+
+        keep = tf.cast(wanted(self.trained), dtype)
         if training and self.id_dropout:
-            keep = keep * tf.cast(tf.random.uniform([self.items]) >= self.id_dropout, dtype)
+            keep = keep * tf.cast(tf.random.uniform(tf.shape(keep)) >= self.id_dropout, dtype)
+        categories, brands = wanted(self.item_categories), wanted(self.item_brands)
+        price_buckets = wanted(self.item_price_buckets)
         with_attributes = (
-            self.ids * keep[:, tf.newaxis]
-            + tf.gather(self.category_embeddings, self.item_categories) * _present(self.item_categories, dtype)
-            + tf.gather(self.brand_embeddings, self.item_brands) * _present(self.item_brands, dtype)
-            + tf.gather(self.price_embeddings, self.item_price_buckets) * _present(self.item_price_buckets, dtype)
-            + self.item_prices[:, tf.newaxis] * self.price_direction
+            wanted(self.ids) * keep[:, tf.newaxis]
+            + tf.gather(self.category_embeddings, categories) * _present(categories, dtype)
+            + tf.gather(self.brand_embeddings, brands) * _present(brands, dtype)
+            + tf.gather(self.price_embeddings, price_buckets) * _present(price_buckets, dtype)
+            + wanted(self.item_prices)[:, tf.newaxis] * self.price_direction
         )
-        text = self.text_vectors if text_vectors is None else text_vectors
+        text = wanted(self.text_vectors) if text_vectors is None else text_vectors
         return with_attributes + self.from_text(text)
 
     def from_text(self, pooled: tf.Tensor) -> tf.Tensor:

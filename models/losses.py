@@ -74,6 +74,7 @@ def reconstruction(
     slice_mask: tf.Tensor,
     item_vectors: tf.Tensor,
     items: tf.Tensor,
+    corrections: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """What the autoencoder loses: the slice's items and its vector.
 
@@ -83,6 +84,7 @@ def reconstruction(
       slice_mask: bool [B, S].
       item_vectors: float [V, d], the softmax over the vocabulary is that of R·item_vectorsᵀ.
       items: int [B, S, L], rows of the catalogue in each slice; -1 for none.
+      corrections: float [B, V], added to the softmax's logits where V is a sample of the catalogue.
 
     Returns:
       (cross-entropy per event, mean squared error per slice and dimension), float32 scalars.
@@ -91,6 +93,8 @@ def reconstruction(
     item_vectors = tf.cast(item_vectors, tf.float32)
     real = tf.cast(items >= 0, tf.float32)
     logits = tf.einsum("bsd,vd->bsv", reconstructions, item_vectors)
+    if corrections is not None:
+        logits += corrections[:, tf.newaxis, :]
     normaliser = tf.reduce_logsumexp(logits, -1)
     picked = tf.gather(logits, tf.maximum(items, 0), batch_dims=2)
     per_event = (normaliser[:, :, tf.newaxis] - picked) * real

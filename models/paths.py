@@ -25,6 +25,7 @@ class RepeatPath(tf.keras.layers.Layer):
       positions: int [B, H], row of the item in the catalogue; -1 for padding and unknown items.
       types: int [B, H], ids of the event types.
       gaps: float [B, H], age of the event in days.
+      items: V where `positions` count in a part of the catalogue; the whole one when None.
 
     Returns:
       (features [B, V, len(decay_days) + 4], repeated [B, V], 1 where n > 0, and user [B, 3]: length of the history,
@@ -61,7 +62,9 @@ class RepeatPath(tf.keras.layers.Layer):
         self.type_weights = self.add_weight(name="type_weights", shape=[self.event_types], initializer="ones")
         super().build(input_shape)
 
-    def call(self, positions: tf.Tensor, types: tf.Tensor, gaps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def call(
+        self, positions: tf.Tensor, types: tf.Tensor, gaps: tf.Tensor, items: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         real = tf.cast(positions >= 0, tf.float32)
         gaps = tf.cast(gaps, tf.float32)
         weight = real * tf.nn.relu(tf.gather(tf.cast(self.type_weights, tf.float32), types))
@@ -71,7 +74,8 @@ class RepeatPath(tf.keras.layers.Layer):
         rows = tf.repeat(tf.range(batch), length)
         indices = tf.stack([rows, tf.reshape(tf.maximum(tf.cast(positions, tf.int32), 0), [-1])], 1)
         width = updates.shape[-1]
-        counts = tf.scatter_nd(indices, tf.reshape(updates, [-1, width]), [batch, self.items, width])
+        size = self.items if items is None else items
+        counts = tf.scatter_nd(indices, tf.reshape(updates, [-1, width]), [batch, size, width])
         repeated = tf.cast(counts[:, :, 0] > 0, tf.float32)
         events = tf.reduce_sum(real, 1)
         newest = tf.reduce_min(tf.where(real > 0, gaps, 1e4), 1)
@@ -110,9 +114,10 @@ class PopularityPath(tf.keras.layers.Layer):
 
     Call arguments:
       request_day: int [B], days since 1970-01-01 UTC.
+      rows: int [R], the items that are wanted; all when None.
 
     Returns:
-      float [B, V, len(windows)].
+      float [B, V or R, len(windows)].
 
     Raises:
       ValueError: if a window is below 1.
@@ -142,6 +147,8 @@ class PopularityPath(tf.keras.layers.Layer):
         self.cumulative = self.add_weight(
             name="cumulative", shape=[self.days + 1, self.items], initializer="zeros", trainable=False
         )
+        # The whole catalogue's, so that a part of it has the same shares.
+        self.totals = self.add_weight(name="totals", shape=[self.days + 1], initializer="zeros", trainable=False)
         self.first_day = self.add_weight(
             name="first_day", shape=[], dtype="int64", initializer="zeros", trainable=False
         )
@@ -149,17 +156,22 @@ class PopularityPath(tf.keras.layers.Layer):
 
     def set_table(self, counts: np.ndarray, first_day: int) -> None:
         """Stores counts per day, [D, V], and the day of the first row."""
-        self.cumulative.assign(np.concatenate([np.zeros([1, self.items]), np.cumsum(counts, 0)]).astype(np.float32))
+        cumulative = np.concatenate([np.zeros([1, self.items]), np.cumsum(counts, 0)])
+        self.cumulative.assign(cumulative.astype(np.float32))
+        self.totals.assign(cumulative.sum(1).astype(np.float32))
         self.first_day.assign(first_day)
 
-    def call(self, request_day: tf.Tensor) -> tf.Tensor:
+    def call(self, request_day: tf.Tensor, rows: tf.Tensor | None = None) -> tf.Tensor:
         end = tf.clip_by_value(tf.cast(request_day, tf.int64) - self.first_day, 0, self.days)
-        until = tf.gather(tf.cast(self.cumulative, tf.float32), end)
+        cumulative, totals = tf.cast(self.cumulative, tf.float32), tf.cast(self.totals, tf.float32)
+        if rows is not None:
+            cumulative = tf.gather(cumulative, rows, axis=1)
+        until, until_total = tf.gather(cumulative, end), tf.gather(totals, end)
         features = []
         for window in self.windows:
-            since = tf.gather(tf.cast(self.cumulative, tf.float32), tf.maximum(end - window, 0))
-            sold = until - since
-            share = sold / tf.maximum(tf.reduce_sum(sold, 1, keepdims=True), 1)
+            start = tf.maximum(end - window, 0)
+            total = until_total - tf.gather(totals, start)
+            share = (until - tf.gather(cumulative, start)) / tf.maximum(total, 1)[:, tf.newaxis]
             features.append(tf.math.log1p(2000 * share))
         return tf.stack(features, -1)
 

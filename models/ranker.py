@@ -12,82 +12,37 @@ import numpy as np
 import tensorflow as tf
 
 from models import features, losses
+from models.catalogue_sampler import CatalogueSampler, Sample
 from models.fusion import UserFusion
 from models.item_encoder import ItemEncoder, ItemTable
 from models.layers.repeat_mixture import RepeatMixture
+from models.lexical_path import LexicalPath
 from models.merge import MergeLayer
 from models.paths import PopularityPath, RepeatPath
 from models.profile_encoder import ProfileEncoder
+from models.ranker_config import RankerConfig
 from models.ranking_head import RankingHead
 from models.slice_autoencoder import SliceAutoencoder
 
 Tensors = Mapping[str, tf.Tensor]
 
 
-@dataclass(frozen=True)
-class RankerConfig:
-    """Sizes and switches of a `Ranker`, all plain values.
-
-    Attributes:
-      items: V, items of the catalogue.
-      event_types, categories, brands, price_buckets, gap_buckets: sizes of the vocabularies, ids 0 and 1 included
-        (buckets: 0 included).
-      context: name of each declared context column -> size of its vocabulary.
-      text_length: T, tokens of an item's text.
-      days: days in the popularity table.
-      dimension, dropout, slice_length, slices, slice_layers, slice_heads, code_dimension, merge, merge_source,
-        use_profile, use_autoencoder, use_merge, use_copy, use_popularity, decay_days, popularity_days, id_dropout,
-        history_dropout: as in the pipeline's model settings.
-      item_text: `table` (item texts are encoded once, and again whenever the trainer says so) or `through` (in every
-        training step, so that BERT learns from them).
-      loss_weights: weight of each loss: catalogue, listwise, binary, reconstruction.
-      label_smoothing: of the catalogue loss.
-    """
-
-    items: int
-    event_types: int
-    categories: int
-    brands: int
-    price_buckets: int
-    gap_buckets: int
-    context: dict[str, int]
-    text_length: int
-    days: int
-    dimension: int = 64
-    dropout: float = 0.2
-    history_dropout: float = 0.0
-    slice_length: int = 16
-    slices: int = 4
-    slice_layers: int = 1
-    slice_heads: int = 2
-    code_dimension: int = 32
-    merge: str = "weighted"
-    merge_source: str = "codes"
-    use_profile: bool = True
-    use_autoencoder: bool = True
-    use_merge: bool = True
-    use_copy: bool = True
-    use_popularity: bool = True
-    decay_days: tuple[float, ...] = (7.0, 30.0, 120.0)
-    popularity_days: tuple[int, ...] = (7, 30, 365)
-    id_dropout: float = 0.0
-    item_text: str = "table"
-    loss_weights: dict[str, float] = dataclasses.field(default_factory=lambda: {"catalogue": 1.0})
-    label_smoothing: float = 0.0
-
-
 @dataclass
 class UserState:
-    """What a ranker makes of the user part of a request.
+    """What a ranker makes of the user part of a request. With a sample, V stands for its items.
 
     Attributes:
       vector: u, float [B, d].
       query: float [B, d], zero without a query.
       features, repeated: interactions with the whole catalogue, [B, V, F] and [B, V]; None where switched off.
-      habits: float [B, 3], the user's numbers of `RepeatPath`; None without it.
+      match: float [B, V], what the query adds to an item's score, 0 without one.
+      habits: float [B, 5], what the repeat mixture's gate sees: the user's numbers of `RepeatPath`, whether there is a
+        query, and how far its best match in the history falls behind that in the catalogue; None without the path.
       slices: what `SliceAutoencoder` returned.
       positions: int [B, H], rows of the catalogue of the history, -1 for none.
-      items, item_text: vectors of the catalogue, float [V, d], and of its texts for matching the query.
+      items: vectors of the catalogue, float [V, d].
+      servable: float [V], 1 for items that may be recommended.
+      sample: the part of the catalogue that V stands for; None for the whole.
     """
 
     vector: tf.Tensor
@@ -95,10 +50,12 @@ class UserState:
     features: tf.Tensor | None
     repeated: tf.Tensor | None
     habits: tf.Tensor | None
+    match: tf.Tensor
     slices: dict[str, tf.Tensor]
     positions: tf.Tensor
     items: tf.Tensor
-    item_text: tf.Tensor
+    servable: tf.Tensor
+    sample: Sample | None = None
 
 
 class Ranker(tf.keras.Model):
@@ -121,7 +78,8 @@ class Ranker(tf.keras.Model):
       float32 [B, N], one score a candidate; candidates that are padding get a score too.
 
     Raises:
-      ValueError: for an `item_text` or `merge_source` that is not one of the two.
+      ValueError: for an `item_text` or `merge_source` that is not one of the two, or `label_smoothing` with
+        `sampled_items`.
 
     Reference: the parts' own; the whole follows the order of Covington et al., Deep Neural Networks for YouTube
     Recommendations (2016), user tower and candidate scoring over one item table.
@@ -135,6 +93,10 @@ class Ranker(tf.keras.Model):
             raise ValueError(f"item_text must be `table` or `through`, not {config.item_text!r}.")
         if config.merge_source not in ("codes", "vectors"):
             raise ValueError(f"merge_source must be `codes` or `vectors`, not {config.merge_source!r}.")
+        if config.sampled_items and config.label_smoothing:
+            raise ValueError(
+                "label_smoothing spreads over the whole catalogue; expected it to be 0 with sampled_items."
+            )
         self.config = config
         self.text_encoder = text_encoder
         # A plain object, so that what is kept in it is no part of a SavedModel.
@@ -178,12 +140,22 @@ class Ranker(tf.keras.Model):
                 config.items, config.event_types, config.decay_days, name="repeat_path", dtype="float32"
             )
             interactions += self.repeat_path.width
-            self.mixture = RepeatMixture(name="mixture", dtype="float32")
+            self.mixture = RepeatMixture((0, 0, 0, 0, 1), name="mixture", dtype="float32")
         if config.use_popularity:
             self.popularity_path = PopularityPath(
                 config.items, config.days, config.popularity_days, name="popularity_path", dtype="float32"
             )
             interactions += self.popularity_path.width
+        if config.use_lexical:
+            self.lexical_path = LexicalPath(
+                text_encoder.bert_config["vocab_size"],
+                config.items,
+                config.text_length,
+                config.special_tokens,
+                name="lexical_path",
+            )
+        if config.sampled_items:
+            self.sampler = CatalogueSampler(config.items, config.sampled_items, name="sampler")
         size = min(width, hidden)
         bilinear = np.eye(width, dtype=np.float32)
         bilinear[:size, :size] += text_encoder.pooler_kernel().numpy()[:size, :size]
@@ -214,6 +186,10 @@ class Ranker(tf.keras.Model):
         parts.extend([None, 8] for _ in self.context_embeddings)
         self.fusion.build(parts)
         self.match_scale = self.add_weight(name="match_scale", shape=[], initializer=tf.constant_initializer(4.0))
+        if self.config.use_lexical:
+            self.lexical_scale = self.add_weight(
+                name="lexical_scale", shape=[], initializer=tf.constant_initializer(4.0)
+            )
         self.item_tokens = self.add_weight(
             name="item_tokens",
             shape=[config.items, config.text_length],
@@ -241,6 +217,10 @@ class Ranker(tf.keras.Model):
         self.servable.assign(table.servable.astype(np.float32))
         if self.config.use_popularity:
             self.popularity_path.set_table(sales, first_day)
+        if self.config.use_lexical:
+            self.lexical_path.set_table(table.tokens)
+        if self.config.sampled_items:
+            self.sampler.set_table(sales.sum(0), table.servable)
         self.refresh_item_text()
 
     def refresh_item_text(self, batch_size: int = 64) -> None:
@@ -256,16 +236,20 @@ class Ranker(tf.keras.Model):
 
     # --- user and items ------------------------------------------------------------------------------------------
 
-    def encode_user(self, inputs: Tensors, training: bool = False) -> UserState:
-        """Everything about the user and the catalogue that scoring needs."""
+    def encode_user(self, inputs: Tensors, training: bool = False, sample: Sample | None = None) -> UserState:
+        """Everything about the user and the catalogue, or a sample of it, that scoring needs."""
         config = self.config
+        rows = None if sample is None else sample.rows
+
+        def wanted(table: tf.Tensor) -> tf.Tensor:
+            return tf.convert_to_tensor(table) if rows is None else tf.gather(table, rows)
+
         if training and config.item_text == "through":
-            item_pooled = self.text_encoder.pool(self.item_tokens, training=True)
+            item_pooled = self.text_encoder.pool(wanted(self.item_tokens), training=True)
         else:
-            item_pooled = self.item_encoder.text_vectors
-        items = self.item_encoder(item_pooled, training=training)
-        positions = tf.cast(inputs[features.HISTORY_ITEMS_XF], tf.int32) - features.FIRST_KNOWN_ID
-        positions = tf.maximum(positions, -1)
+            item_pooled = wanted(self.item_encoder.text_vectors)
+        items = self.item_encoder(item_pooled, rows, training=training)
+        positions = _rows(inputs[features.HISTORY_ITEMS_XF]) if sample is None else sample.positions
         slices = self._slices(inputs, items, positions, training)
         query = self.query_projection(
             self._pooled(inputs, features.QUERY_TOKENS_XF, features.QUERY_POOLED_XF, training)
@@ -277,25 +261,40 @@ class Ranker(tf.keras.Model):
         for column, embedding in self.context_embeddings.items():
             parts.append(embedding(inputs[features.context_xf(column)]))
         vector = self.fusion([tf.cast(part, tf.float32) for part in parts], training=training)
+        query = tf.cast(query, tf.float32)
+        matched = tf.cast(items, tf.float32) + tf.cast(self.match_projection(item_pooled), tf.float32)
+        match = tf.cast(self.match_scale, tf.float32) * tf.matmul(_unit(query), _unit(matched), transpose_b=True)
+        if config.use_lexical:
+            match += tf.cast(self.lexical_scale, tf.float32) * self.lexical_path(inputs[features.QUERY_TOKENS_XF], rows)
         interactions: list[tf.Tensor] = []
         repeated = habits = None
         if config.use_copy:
             counted, repeated, habits = self.repeat_path(
-                positions, inputs[features.HISTORY_TYPES_XF], inputs[features.HISTORY_GAPS_XF]
+                positions,
+                inputs[features.HISTORY_TYPES_XF],
+                inputs[features.HISTORY_GAPS_XF],
+                None if rows is None else tf.size(rows),
             )
             interactions.append(counted)
+            asked = tf.cast(tf.reduce_any(query != 0, -1, keepdims=True), tf.float32)
+            best = tf.reduce_max(match, -1, keepdims=True)
+            own = tf.reduce_max(tf.where(repeated > 0, match, match.dtype.min), -1, keepdims=True)
+            behind = tf.where(tf.reduce_any(repeated > 0, -1, keepdims=True), own - best, 0)
+            habits = tf.concat([habits, asked, asked * behind], -1)
         if config.use_popularity:
-            interactions.append(self.popularity_path(inputs[features.REQUEST_DAY_XF]))
+            interactions.append(self.popularity_path(inputs[features.REQUEST_DAY_XF], rows))
         return UserState(
             vector=vector,
-            query=tf.cast(query, tf.float32),
+            query=query,
             features=tf.concat(interactions, -1) if interactions else None,
             repeated=repeated,
             habits=habits,
+            match=match,
             slices=slices,
             positions=positions,
             items=items,
-            item_text=tf.cast(self.match_projection(item_pooled), tf.float32),
+            servable=tf.cast(wanted(self.servable), tf.float32),
+            sample=sample,
         )
 
     def _pooled(self, inputs: Tensors, tokens: str, pooled: str, training: bool) -> tf.Tensor:
@@ -331,16 +330,31 @@ class Ranker(tf.keras.Model):
     def raw_scores(self, state: UserState) -> tf.Tensor:
         """Scores of all items before the repeat mixture, float32 [B, V]."""
         scores = self.head(state.vector, state.items, state.features, state.repeated)
-        match = tf.matmul(_unit(state.query), _unit(state.item_text), transpose_b=True)
-        return scores + tf.cast(self.match_scale, tf.float32) * match
+        return scores + state.match
 
     def _calibrated(self, state: UserState, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
         """(scores of all items [B, V], what to take off the raw score of an item outside the catalogue [B])."""
-        scores = self.raw_scores(state)
-        servable = tf.cast(self.servable, tf.float32)
+        scores, allowed = self.raw_scores(state), state.servable
+        if state.sample is not None:
+            corrections = state.sample.corrections(self._own(state))
+            scores, allowed = scores + corrections, allowed * tf.cast(corrections > -1e8, tf.float32)
         if state.repeated is None or state.habits is None:
-            return tf.where(servable > 0, scores, -1e9), tf.zeros_like(scores[:, 0])
-        return self.mixture(scores, state.repeated, state.habits, servable, training=training)
+            return tf.where(allowed > 0, scores, -1e9), tf.zeros_like(scores[:, 0])
+        return self.mixture(scores, state.repeated, state.habits, allowed, training=training)
+
+    def _own(self, state: UserState) -> tf.Tensor:
+        """Float [B, R], 1 for items of the sample that are in the decision's own history or among its candidates."""
+        assert state.sample is not None
+        named = tf.concat([state.sample.positions, state.sample.candidates], 1)
+        hit = tf.cast(named >= 0, tf.float32)
+        batch, number = tf.unstack(tf.shape(named))
+        indices = tf.stack([tf.repeat(tf.range(batch), number), tf.reshape(tf.maximum(named, 0), [-1])], 1)
+        counts = tf.scatter_nd(indices, tf.reshape(hit, [-1]), [batch, tf.size(state.sample.rows)])
+        return tf.cast(counts > 0, tf.float32)
+
+    def _candidate_rows(self, state: UserState, inputs: Tensors) -> tf.Tensor:
+        """Int [B, N], places of the candidates in `state.items`; -1 for unknown ones and padding."""
+        return _rows(inputs[features.CANDIDATE_ITEMS_XF]) if state.sample is None else state.sample.candidates
 
     def score_candidates(self, state: UserState, inputs: Tensors, training: bool = False) -> tf.Tensor:
         """Scores of the candidates, float32 [B, N], on the scale of `score_catalogue`.
@@ -348,39 +362,45 @@ class Ranker(tf.keras.Model):
         Items that the catalogue does not know, or may not recommend, are scored from what is known of them: the text
         that the request brings, or their row's text and attributes.
         """
-        candidates = tf.cast(inputs[features.CANDIDATE_ITEMS_XF], tf.int32)
-        rows = candidates - features.FIRST_KNOWN_ID
+        rows = self._candidate_rows(state, inputs)
         known = rows >= 0
         rows = tf.maximum(rows, 0)
         calibrated, normaliser = self._calibrated(state, training)
-        warm = tf.logical_and(known, tf.gather(self.servable, rows) > 0)
-        pooled = self._cold_text(inputs, candidates, training)
+        warm = tf.logical_and(known, tf.gather(state.servable, rows) > 0)
+        pooled, covered = self._cold_text(inputs, training)
         in_table = tf.cast(known, tf.float32)[:, :, tf.newaxis]
         cold_item = tf.cast(self.item_encoder.from_text(pooled), tf.float32)
-        cold_text = tf.cast(self.match_projection(pooled), tf.float32)
+        cold_text = cold_item + tf.cast(self.match_projection(pooled), tf.float32)
         items = tf.gather(state.items, rows) * in_table + cold_item * (1 - in_table)
-        text = tf.gather(state.item_text, rows) * in_table + cold_text * (1 - in_table)
         counted = None
         if state.features is not None:
             counted = tf.zeros([tf.shape(rows)[0], tf.shape(rows)[1], state.features.shape[-1]])
         cold = self.head(state.vector, items, counted)
-        cold += tf.cast(self.match_scale, tf.float32) * tf.einsum("bd,bnd->bn", _unit(state.query), _unit(text))
+        cold_match = tf.einsum("bd,bnd->bn", _unit(state.query), _unit(cold_text))
+        cold_match = tf.cast(self.match_scale, tf.float32) * cold_match + covered
+        cold += tf.where(known, tf.gather(state.match, rows, batch_dims=1), cold_match)
         if state.habits is not None:
             if not training:
                 cold = cold / tf.exp(self.mixture.log_temperature)
             cold = cold - normaliser[:, tf.newaxis]
         return tf.where(warm, tf.gather(calibrated, rows, batch_dims=1), cold)
 
-    def _cold_text(self, inputs: Tensors, candidates: tf.Tensor, training: bool) -> tf.Tensor:
-        """Pooled texts of unknown candidates, [B, N, h]; zero for all others, which cost nothing."""
+    def _cold_text(self, inputs: Tensors, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+        """Pooled texts of unknown candidates, [B, N, h], and what their words add, [B, N]; zero for all others."""
+        candidates = inputs[features.CANDIDATE_ITEMS_XF]
         places = tf.cast(inputs[features.CANDIDATE_TEXT_POSITIONS_XF], tf.int32)
         tokens = inputs[features.CANDIDATE_TOKENS_XF]
         unknown = tf.gather(candidates, tf.maximum(places, 0), batch_dims=1) == features.UNKNOWN_ID
         where = tf.cast(tf.where(tf.logical_and(places >= 0, unknown)), tf.int32)
-        pooled = self.text_encoder.pool(tf.gather_nd(tokens, where), training=training)
+        tokens = tf.gather_nd(tokens, where)
+        pooled = self.text_encoder.pool(tokens, training=training)
         targets = tf.stack([where[:, 0], tf.gather_nd(places, where)], 1)
         batch, number = tf.unstack(tf.shape(candidates))
-        return tf.scatter_nd(targets, pooled, [batch, number, self.text_encoder.hidden_size])
+        covered = tf.zeros([batch, number])
+        if self.config.use_lexical:
+            shares = self.lexical_path.of_texts(inputs[features.QUERY_TOKENS_XF], where[:, 0], tokens)
+            covered = tf.scatter_nd(targets, tf.cast(self.lexical_scale, tf.float32) * shares, [batch, number])
+        return tf.scatter_nd(targets, pooled, [batch, number, self.text_encoder.hidden_size]), covered
 
     def call(self, inputs: Tensors, training: bool = False) -> tf.Tensor:
         state = self.encode_user(inputs, training=training)
@@ -395,14 +415,17 @@ class Ranker(tf.keras.Model):
     def compute_losses(self, inputs: Tensors, labels: tf.Tensor, training: bool) -> dict[str, tf.Tensor]:
         """Every loss with a weight, unweighted, and their weighted sum under `loss`."""
         weights = self.config.loss_weights
-        state = self.encode_user(inputs, training=training)
+        sample = None
+        if self.config.sampled_items and training:
+            sample = self.sampler(_rows(inputs[features.HISTORY_ITEMS_XF]), _rows(inputs[features.CANDIDATE_ITEMS_XF]))
+        state = self.encode_user(inputs, training=training, sample=sample)
         found: dict[str, tf.Tensor] = {}
         total = tf.constant(0.0)
         if weights.get("catalogue"):
             logits = self.score_catalogue(state, training=training)
-            rows = tf.cast(inputs[features.CANDIDATE_ITEMS_XF], tf.int32) - features.FIRST_KNOWN_ID
-            usable = tf.logical_and(labels > 0, tf.gather(self.servable, tf.maximum(rows, 0)) > 0)
-            positives = tf.where(usable, tf.maximum(rows, -1), -1)
+            rows = self._candidate_rows(state, inputs)
+            usable = tf.logical_and(labels > 0, tf.gather(state.servable, tf.maximum(rows, 0)) > 0)
+            positives = tf.where(usable, rows, -1)
             found["catalogue"] = losses.catalogue_cross_entropy(logits, positives, self.config.label_smoothing)
             total += weights["catalogue"] * found["catalogue"]
         if weights.get("listwise") or weights.get("binary"):
@@ -422,6 +445,7 @@ class Ranker(tf.keras.Model):
                 state.slices["slice_mask"],
                 state.items,
                 tf.reshape(rows, shape),
+                None if state.sample is None else state.sample.corrections(self._own(state)),
             )
             found["reconstruction_items"], found["reconstruction_vector"] = by_item, by_vector
             total += weights["reconstruction"] * (by_item + by_vector)
@@ -463,6 +487,11 @@ class Ranker(tf.keras.Model):
         del custom_objects
         encoder = ProfileEncoder.from_config(config["text_encoder"])
         return cls(config["config"], encoder, name=config["name"])
+
+
+def _rows(ids: tf.Tensor) -> tf.Tensor:
+    """Rows of the catalogue, int32; -1 for unknown items and padding."""
+    return tf.maximum(tf.cast(ids, tf.int32) - features.FIRST_KNOWN_ID, -1)
 
 
 def _unit(vectors: tf.Tensor) -> tf.Tensor:

@@ -8,36 +8,59 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorboard.plugins import projector
 
 from models import features
+from models.layers.repeat_mixture import RepeatMixture
 from models.metrics import RankingMetrics
 from models.ranker import Ranker
+from tfx_pipeline.averaging import averaged
 
 METRICS = ("ndcg@10", "recall@10", "hr@10")
 NOVEL = "novel_"
+
+#: Scores (decisions x items) kept for the calibration, 512 MiB with what belongs to them.
+CALIBRATION_SCORES = 2**26
 
 
 class CatalogueRanking(tf.keras.callbacks.Callback):
     """Ranks the whole catalogue for held-out decisions after each epoch and adds the metrics to the logs.
 
-    Before that it encodes the items' texts anew (BERT may have learned) and calibrates the repeat mixture. `novel_*`
-    leaves items of the user's history out of targets and ranking. Must come first in the list of callbacks.
+    It ranks with the averaged weights where the optimizer keeps them; training goes on from its own. Before that it
+    encodes the items' texts anew (BERT may have learned) and calibrates the repeat mixture. `novel_*` leaves items of
+    the user's history out of targets and ranking. Must come first in the list of callbacks.
+
+    Memory: the batches' scores are kept until the calibration is done, at most `calibration_scores` of them (decisions
+    x items) and those of one more batch; decisions beyond are ranked but do not calibrate.
 
     Args:
+      model: the ranker; construct this outside its strategy's scope.
       decisions: dataset of (inputs, labels).
       calibrate: fit the mixture's temperature and offset to these decisions.
+      calibration_scores: how many scores are kept, 8 bytes each.
     """
 
-    def __init__(self, decisions: tf.data.Dataset, calibrate: bool = True) -> None:
+    def __init__(
+        self,
+        model: Ranker,
+        decisions: tf.data.Dataset,
+        calibrate: bool = True,
+        calibration_scores: int = CALIBRATION_SCORES,
+    ) -> None:
         super().__init__()
+        self.model = model
+        # A copy on one device: no gradient can be taken of variables that several replicas mirror.
+        self._mixture = RepeatMixture.from_config(model.mixture.get_config()) if model.config.use_copy else None
         self._decisions = decisions
         self._calibrate = calibrate
+        self._calibration_scores = calibration_scores
         self._function: Any = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         started = time.time()
-        values = self.evaluate()
+        with averaged(self.model) as exchanged:
+            values = self.evaluate()
+        if exchanged and self.model.text_encoder.fine_tuning != "frozen":
+            self.model.refresh_item_text()
         if logs is not None:
             logs.update(values)
             logs["learning_rate"] = _learning_rate(self.model)
@@ -54,14 +77,26 @@ class CatalogueRanking(tf.keras.callbacks.Callback):
         model = self.model
         if model.text_encoder.fine_tuning != "frozen":
             model.refresh_item_text()
-        batches = [self._raw(inputs, labels) for inputs, labels in self._decisions]
-        if self._calibrate and model.config.use_copy:
-            model.mixture.calibrate(batches, tf.cast(model.servable, tf.float32))
+        allowed = tf.cast(model.servable, tf.float32)
+        batches = (self._raw(inputs, labels) for inputs, labels in self._decisions)
+        kept: list[tuple[np.ndarray, ...]] = []
+        if self._mixture:
+            self._mixture.set_weights(model.mixture.get_weights())
+        if self._mixture and self._calibrate:
+            held = 0
+            while held < self._calibration_scores and (batch := next(batches, None)) is not None:
+                kept.append(batch)
+                held += batch[0].size
+            self._mixture.calibrate(kept, allowed)
+            model.mixture.log_temperature.assign(self._mixture.log_temperature)
+            model.mixture.offset.assign(self._mixture.offset)
+        kept.reverse()
         everything, novel = RankingMetrics(METRICS), RankingMetrics(METRICS)
         servable = model.servable.numpy() > 0
-        for scores, repeated, habits, positives in batches:
-            if model.config.use_copy:
-                scores = model.mixture(scores, repeated, habits, tf.cast(model.servable, tf.float32))[0].numpy()
+        while (batch := kept.pop() if kept else next(batches, None)) is not None:
+            scores, repeated, habits, positives = batch
+            if self._mixture:
+                scores = self._mixture(scores, repeated, habits, allowed)[0].numpy()
             labels = np.zeros(scores.shape, np.float32)
             rows, places = np.nonzero(positives >= 0)
             labels[rows, positives[rows, places]] = 1
@@ -100,17 +135,24 @@ def _raw_scores(model: Ranker, inputs: dict[str, tf.Tensor]) -> tuple[tf.Tensor,
 class CheckpointKeeper(tf.keras.callbacks.Callback):
     """Keeps the best weights, stops early, and lets a killed run go on where its last whole epoch ended.
 
+    The best weights are averaged ones where the optimizer averages; a run goes on from raw weights and averages both.
+
     Args:
       folder: of checkpoints; a run finds there what an earlier, killed, one left.
-      monitor: name in the logs, higher is better; None keeps the last epoch and never stops.
+      monitor: name in the logs, higher is better; None takes the last epoch for the best and never stops.
       patience: epochs without a better value before stopping.
+
+    Attributes:
+      state: what is known of the run so far, an earlier one's part included: `epochs_done`, `best_epoch`, `best_value`,
+        `stopped`, `history` (logs of each epoch).
     """
 
     def __init__(self, folder: str, monitor: str | None, patience: int) -> None:
         super().__init__()
-        self._folder = folder
+        self.folder = folder
         self._monitor = monitor
         self._patience = patience
+        self._state_file = f"{folder}/state.json"
         self.state: dict[str, Any] = {
             "epochs_done": 0,
             "best_epoch": 0,
@@ -118,25 +160,25 @@ class CheckpointKeeper(tf.keras.callbacks.Callback):
             "stopped": False,
             "history": [],
         }
-
-    def restore(self, model: Ranker) -> int:
-        """Takes up an earlier run, if there is one; returns the number of epochs it has done."""
-        self._checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
-        self._last = tf.train.CheckpointManager(self._checkpoint, f"{self._folder}/last", max_to_keep=2)
-        state_file = f"{self._folder}/state.json"
-        if tf.io.gfile.exists(state_file):
-            with tf.io.gfile.GFile(state_file) as file:
+        if tf.io.gfile.exists(self._state_file):
+            with tf.io.gfile.GFile(self._state_file) as file:
                 self.state = json.loads(file.read())
+
+    def restore(self, model: Ranker) -> None:
+        """Takes up weights and optimizer of an earlier run, if there is one; must come before a fit."""
+        self._checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
+        self._last = tf.train.CheckpointManager(self._checkpoint, f"{self.folder}/last", max_to_keep=2)
+        if self.state["epochs_done"]:
             self._checkpoint.restore(self.state["checkpoint"]).expect_partial()
-        return self.state["epochs_done"]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         logs = logs or {}
         state = self.state
+        before = state.get("best_weights")
         state["epochs_done"] = epoch + 1
         state["history"].append({name: float(value) for name, value in logs.items()})
         if self._monitor is None:
-            state["best_epoch"] = epoch + 1
+            self._keep_best(epoch + 1, None)
         else:
             if self._monitor not in logs:
                 raise ValueError(f"train.monitor is {self._monitor!r}; expected one of {', '.join(sorted(logs))}.")
@@ -146,46 +188,32 @@ class CheckpointKeeper(tf.keras.callbacks.Callback):
                     f"{self._monitor} is {value} after epoch {epoch + 1}; expected decisions that it is defined on."
                 )
             if state["best_value"] is None or value > state["best_value"]:
-                state["best_value"], state["best_epoch"] = value, epoch + 1
-                state["best_weights"] = self._best_weights().write(f"{self._folder}/best-{epoch + 1}")
+                self._keep_best(epoch + 1, value)
             elif epoch + 1 - state["best_epoch"] >= self._patience:
                 state["stopped"] = True
                 self.model.stop_training = True
         state["checkpoint"] = self._last.save(checkpoint_number=epoch + 1)
-        partial = f"{self._folder}/state.json.partial"
+        partial = f"{self._state_file}.partial"
         with tf.io.gfile.GFile(partial, "w") as file:
             file.write(json.dumps(state))
-        tf.io.gfile.rename(partial, f"{self._folder}/state.json", overwrite=True)
+        tf.io.gfile.rename(partial, self._state_file, overwrite=True)
+        if before and before != state["best_weights"]:
+            for file in tf.io.gfile.glob(f"{before}.*"):
+                tf.io.gfile.remove(file)
 
-    def restore_best(self) -> None:
-        """Puts the best weights back; a run without a monitor keeps its last ones."""
-        if self._monitor is not None and self.state["best_epoch"]:
-            self._best_weights().read(self.state["best_weights"]).assert_existing_objects_matched()
+    def restore_best(self, model: Ranker) -> None:
+        """Puts the best weights back."""
+        if self.state["best_epoch"]:
+            _weights(model).read(self.state["best_weights"]).assert_existing_objects_matched()
 
-    def _best_weights(self) -> tf.train.Checkpoint:
-        return tf.train.Checkpoint(weights={str(i): v for i, v in enumerate(self.model.variables)})
+    def _keep_best(self, epoch: int, value: float | None) -> None:
+        self.state["best_value"], self.state["best_epoch"] = value, epoch
+        with averaged(self.model):
+            self.state["best_weights"] = _weights(self.model).write(f"{self.folder}/best-{epoch}")
 
 
-def write_projector(log_dir: str, tables: dict[str, tuple[np.ndarray, list[list[str]]]]) -> None:
-    """Writes vectors for TensorBoard's projector.
-
-    Args:
-      log_dir: of the run.
-      tables: name -> (vectors [n, d], n + 1 rows of metadata, the first being the column names).
-    """
-    tf.io.gfile.makedirs(log_dir)
-    config = projector.ProjectorConfig()
-    for name, (vectors, metadata) in tables.items():
-        with tf.io.gfile.GFile(f"{log_dir}/{name}_vectors.tsv", "w") as file:
-            np.savetxt(file, vectors, delimiter="\t", fmt="%.5f")
-        lines = ["\t".join(cell.replace("\t", " ").replace("\n", " ") for cell in row) for row in metadata]
-        with tf.io.gfile.GFile(f"{log_dir}/{name}.tsv", "w") as file:
-            file.write("\n".join(lines) + "\n")
-        entry = config.embeddings.add()
-        entry.tensor_name = name
-        entry.tensor_path = f"{name}_vectors.tsv"
-        entry.metadata_path = f"{name}.tsv"
-    projector.visualize_embeddings(log_dir, config)
+def _weights(model: Ranker) -> tf.train.Checkpoint:
+    return tf.train.Checkpoint(weights={str(i): v for i, v in enumerate(model.variables)})
 
 
 def _learning_rate(model: Ranker) -> float:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import heapq
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -44,13 +46,14 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class VocabularySizes:
-    """Sizes of the vocabularies, ids 0 and 1 included."""
+    """Sizes of the vocabularies, ids 0 and 1 included, and the ids of WordPieces that are no words, padding first."""
 
     items: int
     event_types: int
     categories: int
     brands: int
     wordpieces: int
+    special_tokens: tuple[int, ...]
     context: dict[str, int]
 
 
@@ -62,14 +65,17 @@ def vocabulary_sizes(transform: tft.TFTransformOutput, settings: Settings) -> Vo
 
     if settings.transform.wordpiece == wordpiece.LEARNED:
         wordpieces = transform.vocabulary_size_by_name(features.WORDPIECE_VOCABULARY)
+        special = wordpiece.special_tokens()
     else:
-        wordpieces = len(wordpiece.load_vocabulary(settings.transform.wordpiece))
+        entries = wordpiece.load_vocabulary(settings.transform.wordpiece)
+        wordpieces, special = len(entries), wordpiece.special_tokens(entries)
     return VocabularySizes(
         items=transform.vocabulary_size_by_name(features.ITEM_VOCABULARY),
         event_types=size(features.EVENT_TYPE_VOCABULARY),
         categories=size(features.CATEGORY_VOCABULARY),
         brands=size(features.BRAND_VOCABULARY),
         wordpieces=wordpieces,
+        special_tokens=astuple(special),
         context={column: size(features.context_vocabulary(column)) for column in settings.data.context},
     )
 
@@ -80,41 +86,114 @@ def decisions(
     settings: Settings,
     *,
     batch_size: int,
-    shuffle_seed: int | None = None,
     encode: Encode | None = None,
 ) -> tf.data.Dataset:
-    """Batches of (inputs, labels) from transformed decisions.
-
-    Decisions of similar history length are batched together, so that little is padding. Parsed decisions are kept in
-    memory after the first epoch.
+    """Batches of (inputs, labels) from transformed decisions, in the files' order.
 
     Args:
       files: TFRecord files (gz) of transformed examples.
       transform: Transform's output, for the feature spec.
       settings: of the pipeline.
       batch_size: decisions a batch.
-      shuffle_seed: None keeps the files' order and batches without regard to length.
       encode: for a frozen BERT, [n, L] tokens -> [n, h] pooled states; computed once and kept in place of the tokens.
 
     Returns:
       A dataset of (dict of tensors as `models.ranker.Ranker` expects, labels float [B, N]).
     """
-    spec = transform.transformed_feature_spec()
-    dataset = tf.data.TFRecordDataset(
-        list(files), compression_type="GZIP", num_parallel_reads=1 if shuffle_seed is None else 4
+    return _in_order(_records(files), transform, settings, batch_size, encode)
+
+
+def held_out_decisions(
+    files: Sequence[str],
+    transform: tft.TFTransformOutput,
+    settings: Settings,
+    *,
+    number: int,
+    batch_size: int,
+    encode: Encode | None = None,
+) -> tf.data.Dataset:
+    """As `decisions`, but at most `number` of them: those whose content has the smallest hashes, in that order.
+
+    So the same ones are taken, in the same batches, however the records are spread over files.
+    """
+
+    def keyed(record: bytes) -> tuple[bytes, bytes]:
+        content = tf.train.Example.FromString(record).SerializeToString(deterministic=True)
+        return hashlib.blake2b(content, digest_size=16).digest(), record
+
+    chosen = heapq.nsmallest(number, map(keyed, _records(files).as_numpy_iterator()))
+    records = tf.data.Dataset.from_tensor_slices(
+        tf.constant([record for _, record in chosen], tf.string, [len(chosen)])
     )
-    dataset = dataset.batch(64).map(lambda records: _parse(records, spec, settings, encode), tf.data.AUTOTUNE)
-    dataset = dataset.unbatch().map(_strip).cache()
-    if shuffle_seed is not None:
-        dataset = dataset.shuffle(20_000, seed=shuffle_seed)
+    return _in_order(records, transform, settings, batch_size, encode)
+
+
+def training_decisions(
+    files: Sequence[str],
+    transform: tft.TFTransformOutput,
+    settings: Settings,
+    *,
+    batch_size: int,
+    seed: int,
+    epochs: range,
+    smallest_batch: int = 1,
+    encode: Encode | None = None,
+) -> tuple[tf.data.Dataset, int]:
+    """As `decisions`, but shuffled, for several epochs.
+
+    Decisions of similar history length are batched together, so that little is padding. Parsed decisions are kept in
+    memory after the first epoch.
+
+    Args:
+      files, transform, settings, batch_size, encode: as for `decisions`.
+      seed: of the shuffling.
+      epochs: which ones, counted from 0: epoch e comes in the same order whichever is the first.
+      smallest_batch: smaller ones are left out.
+
+    Returns:
+      (all epochs, one after the other; batches an epoch).
+    """
+    parsed = _parsed(_records(files, parallel=4), transform, settings, encode).cache()
+
+    def batched(dataset: tf.data.Dataset) -> tf.data.Dataset:
         dataset = dataset.bucket_by_sequence_length(
             element_length_func=lambda inputs: tf.size(inputs[features.HISTORY_ITEMS_XF]),
             bucket_boundaries=[16, 32, 64, 128, 256, 512],
             bucket_batch_sizes=[batch_size] * 7,
-            padding_values=_padding_values(dataset.element_spec),
-        ).shuffle(16, seed=shuffle_seed)
-    else:
-        dataset = dataset.padded_batch(batch_size, padding_values=_padding_values(dataset.element_spec))
+            padding_values=_padding_values(parsed.element_spec),
+        )
+        return dataset.filter(lambda inputs: tf.shape(inputs[features.LABEL])[0] >= smallest_batch)
+
+    # How many decisions a bucket holds, and so the number of batches, is the same in every order.
+    steps = sum(1 for _ in batched(parsed))
+    shuffled = batched(parsed.shuffle(20_000, seed=seed)).shuffle(16, seed=seed)
+    # Skipping costs time for batching only, and nothing else brings the shuffles to where an uninterrupted run is.
+    wanted = shuffled.repeat(epochs.stop).skip(epochs.start * steps)
+    return wanted.map(_finish, tf.data.AUTOTUNE).prefetch(2), steps
+
+
+def _records(files: Sequence[str], parallel: int = 1) -> tf.data.Dataset:
+    return tf.data.TFRecordDataset(list(files), compression_type="GZIP", num_parallel_reads=parallel)
+
+
+def _parsed(
+    records: tf.data.Dataset, transform: tft.TFTransformOutput, settings: Settings, encode: Encode | None
+) -> tf.data.Dataset:
+    """One element a decision, labels among its inputs."""
+    spec = transform.transformed_feature_spec()
+    chunks = records.batch(64).map(lambda chunk: _parse(chunk, spec, settings, encode), tf.data.AUTOTUNE)
+    return chunks.unbatch().map(_strip)
+
+
+def _in_order(
+    records: tf.data.Dataset,
+    transform: tft.TFTransformOutput,
+    settings: Settings,
+    batch_size: int,
+    encode: Encode | None,
+) -> tf.data.Dataset:
+    dataset = _parsed(records, transform, settings, encode)
+    dataset = dataset.padded_batch(batch_size, padding_values=_padding_values(dataset.element_spec))
     return dataset.map(_finish, tf.data.AUTOTUNE).prefetch(2)
 
 
@@ -137,7 +216,10 @@ def _parse(
             (features.PROFILE_TOKENS_XF, features.PROFILE_POOLED_XF),
             (features.QUERY_TOKENS_XF, features.QUERY_POOLED_XF),
         ):
-            outputs[pooled] = encode(outputs.pop(tokens))
+            outputs[pooled] = encode(outputs[tokens])
+        del outputs[features.PROFILE_TOKENS_XF]
+        if not settings.model.use_lexical:
+            del outputs[features.QUERY_TOKENS_XF]
     return outputs
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_addons as tfa
 
+from tfx_pipeline.averaging import MovingAverage
 from tfx_pipeline.settings import TrainSettings
 
 #: Variables whose names match are not decayed: biases, norms, and single numbers that are no matrices of a model.
@@ -54,6 +55,7 @@ def make_optimizer(settings: TrainSettings, total_steps: int) -> tf.keras.optimi
 
     `lazy_adam` moves only the rows of an embedding that a batch touches: it pays where gradients are sparse, not under
     a full softmax over the catalogue, whose gradients are dense. Weight decay is decoupled and follows the schedule.
+    With `averaging` it also keeps a moving average of the weights (`averaging.averaged` puts it in their place).
 
     Args:
       settings: of the training.
@@ -64,8 +66,13 @@ def make_optimizer(settings: TrainSettings, total_steps: int) -> tf.keras.optimi
     # tensorflow-addons takes the decay itself off the weights, not decay times rate, so the rate is put in here.
     decay = WarmupCosine(settings.weight_decay * settings.learning_rate, total_steps, warmup)
     base = _LazyAdam if settings.optimizer == "lazy_adam" else tf.keras.optimizers.legacy.Adam
-    decoupled = tfa.optimizers.extend_with_decoupled_weight_decay(base)
-    optimizer = decoupled(weight_decay=decay, learning_rate=rate, exclude_from_weight_decay=NOT_DECAYED, clipnorm=5.0)
+    around: dict[str, Any] = {"weight_decay": decay, "exclude_from_weight_decay": NOT_DECAYED, "clipnorm": 5.0}
+    decoupled = tfa.optimizers.extend_with_decoupled_weight_decay
+    if settings.averaging == "ema":
+        around.update(average_decay=settings.average_decay, dynamic_decay=True)
+        optimizer = decoupled(MovingAverage)(optimizer=base(learning_rate=rate), **around)
+    else:
+        optimizer = decoupled(base)(learning_rate=rate, **around)
     if tf.keras.mixed_precision.global_policy().name == "mixed_float16":
         optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
     return optimizer

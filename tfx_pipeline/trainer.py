@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,12 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from models import features
 from models.profile_encoder import ProfileEncoder
 from models.ranker import Ranker, RankerConfig
-from serving.requests import Request
-from serving.signatures import RankerServable
-from serving.tags import catalogue_tags
-from serving.warmup import write_warmup
 from tfx_pipeline import inputs
 from tfx_pipeline import settings as settings_module
-from tfx_pipeline.callbacks import CatalogueRanking, CheckpointKeeper, write_projector
+from tfx_pipeline.callbacks import CatalogueRanking, CheckpointKeeper
+from tfx_pipeline.export import export
 from tfx_pipeline.inputs import Catalogue
+from tfx_pipeline.logs import write_logs
 from tfx_pipeline.optimizer import make_optimizer
 from tfx_pipeline.settings import Settings
 
@@ -32,6 +31,11 @@ FINAL_FIT = "final"
 
 #: What a validation run leaves for the final fit, inside the exported model.
 RUN_FILE = "assets.extra/training.json"
+
+#: Scores (decisions x items) computed at once in validation; sorting them takes some hundred bytes each.
+SCORES_AT_ONCE = 2**23
+
+_FLOAT32 = "float32"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +69,21 @@ class Fitted:
     catalogue: Catalogue
     held_out: tf.data.Dataset
     run: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Hardware:
+    """What a fit runs on.
+
+    Attributes:
+      strategy: one replica a device.
+      name: as it is printed.
+      policy: Keras' precision policy.
+    """
+
+    strategy: tf.distribute.Strategy
+    name: str
+    policy: str
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -123,7 +142,7 @@ def fit_and_export(
     export(fitted.model, settings, data.transform, fitted.catalogue, export_dir)
     with tf.io.gfile.GFile(f"{export_dir}/{RUN_FILE}", "w") as file:
         file.write(json.dumps(fitted.run, indent=1))
-    _write_logs(log_dir, settings, fitted)
+    write_logs(log_dir, settings, fitted.model, fitted.catalogue, fitted.held_out)
     return fitted.run
 
 
@@ -140,6 +159,9 @@ def fit(
     A validation fit knows nothing of the day of the first eval decision or later, stops early, and keeps the best
     epoch. A final fit knows everything and trains for the number of epochs that the validation fit found best.
 
+    A fit that was killed goes on after its last whole epoch with the weights, the optimizer and the order of decisions
+    of an uninterrupted one; only dropout draws other numbers.
+
     Args:
       settings: of the pipeline.
       data: the files.
@@ -152,81 +174,110 @@ def fit(
     """
     train = settings.train
     tf.keras.utils.set_random_seed(train.seed)
-    strategy, device = _strategy(train)
-    print(f"  training on {device}", flush=True)
+    hardware = _hardware(train)
+    print(f"  training on {hardware.name}", flush=True)
     until = None if final else inputs.first_request_day(data.eval_files, data.transform)
     catalogue = inputs.read_catalogue(data.catalogue_files, data.transform, settings, until_day=until)
-    with strategy.scope():
-        model = build_ranker(settings, data.transform, catalogue)
-    encode = None
-    if settings.model.text_encoder.trainable == "frozen":
-        encode = tf.function(model.text_encoder.pool, input_signature=[tf.TensorSpec([None, None], tf.int64)])
-    options: dict[str, Any] = {
-        "transform": data.transform,
-        "settings": settings,
-        "batch_size": train.batch_size,
-        "encode": encode,
-    }
-    decisions = inputs.decisions(data.train_files, shuffle_seed=train.seed, **options)
-    if strategy.num_replicas_in_sync > 1:  # a replica without a row has no gradient of the right shape
-        fewest = strategy.num_replicas_in_sync
-        decisions = decisions.filter(lambda _, labels: tf.shape(labels)[0] >= fewest)
-    steps = sum(1 for _ in decisions)
-    if not steps:
-        raise ValueError("the train split holds no decision; expected label events before train_until.")
-    decisions = decisions.apply(tf.data.experimental.assert_cardinality(steps))
-    # The rate follows the planned number of epochs, also in a final fit that ends earlier: same epochs, same rates.
-    losses = train.losses
-    if train.xla and (encode is None or losses.listwise or losses.binary):
-        raise ValueError(
-            "train.xla needs a frozen text encoder and neither the listwise nor the binary loss: BERT on the rows that "
-            "hold a text, and texts of unknown candidates, have no shape that XLA knows beforehand."
-        )
-    with strategy.scope():
-        model.compile(optimizer=make_optimizer(train, steps * train.epochs), jit_compile=train.xla and "GPU" in device)
-    held_out = inputs.decisions(data.eval_files, **options)
-    held_out = held_out.take(max(1, train.validation_decisions // train.batch_size)).cache()
-
-    tf.io.gfile.makedirs(checkpoints)
-    keeper = CheckpointKeeper(checkpoints, None if final else train.monitor, train.patience)
-    ranking = CatalogueRanking(held_out)
-    callbacks: list[tf.keras.callbacks.Callback] = [] if final else [ranking]
-    board = tf.keras.callbacks.TensorBoard(log_dir, write_graph=True, profile_batch=0)
-    callbacks += [keeper, board, tfa.callbacks.TQDMProgressBar(show_epoch_progress=False, leave_overall_progress=False)]
-    if final:
-        callbacks.append(tf.keras.callbacks.LambdaCallback(on_epoch_end=_print_epoch))
-        if model.text_encoder.fine_tuning != "frozen":  # as `CatalogueRanking` does after each epoch
-            callbacks.append(tf.keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: model.refresh_item_text()))
-    done = keeper.restore(model)
-    epochs = final["best_epoch"] if final else train.epochs
-    if done:
-        print(f"  going on after epoch {done}, where an earlier run was stopped", flush=True)
-    if not keeper.state["stopped"] and done < epochs:
-        model.fit(decisions, epochs=epochs, initial_epoch=done, callbacks=callbacks, verbose=0)
-    keeper.model = model
-    keeper.restore_best()
+    with _precision(hardware.policy):
+        with hardware.strategy.scope():
+            model = build_ranker(settings, data.transform, catalogue)
+        held_out = _held_out(settings, data, model)
+        epochs = final["best_epoch"] if final else train.epochs
+        keeper = CheckpointKeeper(checkpoints, None if final else train.monitor, train.patience)
+        ranking = None if final else CatalogueRanking(model, held_out)
+        _train(settings, data, hardware, model, keeper, ranking, epochs, log_dir)
+        keeper.restore_best(model)
+    if hardware.policy != _FLOAT32:
+        model = in_float32(model)
+        held_out = _held_out(settings, data, model)
+    if model.text_encoder.fine_tuning != "frozen" or hardware.policy != _FLOAT32:
+        model.refresh_item_text()
     if final:
         if not np.isfinite(keeper.state["history"][-1]["loss"]):
             raise ValueError("the final fit's loss is not finite; expected a lower train.learning_rate.")
         _restore_calibration(model, final["calibration"])
         metrics = dict(final["metrics"])
     else:
-        ranking.set_model(model)
-        metrics = ranking.evaluate()
-    if model.text_encoder.fine_tuning != "frozen":
-        model.refresh_item_text()
+        metrics = CatalogueRanking(model, held_out).evaluate()
     run = {
-        "best_epoch": keeper.state["best_epoch"] or epochs,
+        "best_epoch": keeper.state["best_epoch"],
         "best_value": keeper.state["best_value"],
         "metrics": metrics,
         "calibration": _calibration(model),
         "parameters": int(sum(np.prod(v.shape) for v in model.trainable_variables)),
-        "device": device,
+        "device": hardware.name,
         "seed": train.seed,
         "final": bool(final),
         "history": keeper.state["history"],
     }
     return Fitted(model, catalogue, held_out, run)
+
+
+def _train(
+    settings: Settings,
+    data: Data,
+    hardware: Hardware,
+    model: Ranker,
+    keeper: CheckpointKeeper,
+    ranking: CatalogueRanking | None,
+    epochs: int,
+    log_dir: str,
+) -> None:
+    """Trains up to `epochs`, from where the keeper finds an earlier run."""
+    train = settings.train
+    encode, losses = _encode(model), train.losses
+    if train.xla and (encode is None or losses.listwise or losses.binary):
+        raise ValueError(
+            "train.xla needs a frozen text encoder and neither the listwise nor the binary loss: BERT on the rows that "
+            "hold a text, and texts of unknown candidates, have no shape that XLA knows beforehand."
+        )
+    done = keeper.state["epochs_done"]
+    decisions, steps = inputs.training_decisions(
+        data.train_files,
+        data.transform,
+        settings,
+        batch_size=train.batch_size,
+        seed=train.seed,
+        epochs=range(done, epochs),
+        # A replica without a row has no gradient of the right shape.
+        smallest_batch=hardware.strategy.num_replicas_in_sync,
+        encode=encode,
+    )
+    if not steps:
+        raise ValueError("the train split holds no decision; expected label events before train_until.")
+    with hardware.strategy.scope():
+        # The rate follows the planned number of epochs, also in a final fit that ends earlier: same epochs, same rates.
+        optimizer = make_optimizer(train, steps * train.epochs)
+        model.compile(optimizer=optimizer, jit_compile=train.xla and "GPU" in hardware.name)
+        # Made within the first step, in its graph, the averages of several replicas have no initial value.
+        optimizer._create_all_weights(model.trainable_variables)
+    tf.io.gfile.makedirs(keeper.folder)
+    keeper.restore(model)
+    callbacks: list[tf.keras.callbacks.Callback] = []
+    if ranking:
+        callbacks.append(ranking)
+    else:
+        callbacks.append(tf.keras.callbacks.LambdaCallback(on_epoch_end=_print_epoch))
+        if model.text_encoder.fine_tuning != "frozen":  # as `CatalogueRanking` does after each epoch
+            refresh = tf.keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: model.refresh_item_text())
+            callbacks.append(refresh)
+    callbacks += [
+        keeper,
+        tf.keras.callbacks.TensorBoard(log_dir, write_graph=True, profile_batch=0),
+        tfa.callbacks.TQDMProgressBar(show_epoch_progress=False, leave_overall_progress=False),
+    ]
+    if done:
+        print(f"  going on after epoch {done}, where an earlier run was stopped", flush=True)
+    if not keeper.state["stopped"] and done < epochs:
+        model.fit(decisions, epochs=epochs, initial_epoch=done, steps_per_epoch=steps, callbacks=callbacks, verbose=0)
+
+
+def in_float32(model: Ranker) -> Ranker:
+    """A ranker that computes in float32 whatever precision `model` was built with; same variables."""
+    with _precision(_FLOAT32):
+        twin = Ranker.from_config(model.get_config())
+    twin.set_weights(model.get_weights())
+    return twin
 
 
 def build_ranker(settings: Settings, transform: tft.TFTransformOutput, catalogue: Catalogue) -> Ranker:
@@ -264,12 +315,14 @@ def build_ranker(settings: Settings, transform: tft.TFTransformOutput, catalogue
         gap_buckets=settings.transform.gap_buckets + 1,
         context=sizes.context,
         text_length=settings.transform.title_length,
+        special_tokens=sizes.special_tokens,
         days=len(catalogue.sales),
         slices=max(1, chosen.max_history // chosen.slice_length),
         loss_weights={
             name: getattr(settings.train.losses, name) for name in ("catalogue", "listwise", "binary", "reconstruction")
         },
         label_smoothing=settings.train.losses.label_smoothing,
+        sampled_items=settings.train.losses.sampled_items,
         **{name: getattr(chosen, name) for name in same},
     )
     model = Ranker(config, encoder)
@@ -277,60 +330,49 @@ def build_ranker(settings: Settings, transform: tft.TFTransformOutput, catalogue
     return model
 
 
-def export(
-    model: Ranker,
-    settings: Settings,
-    transform: tft.TFTransformOutput,
-    catalogue: Catalogue,
-    export_dir: str,
-) -> None:
-    """Writes the SavedModel with its signatures and warm-up requests."""
-    context = settings.data.context
-    wanted = {*features.REQUEST_FEATURES, *context}
-    raw_spec = {name: spec for name, spec in transform.raw_feature_spec().items() if name in wanted}
-    servable = RankerServable(
-        model,
-        transform.transform_features_layer(),
-        raw_spec,
-        transform.vocabulary_file_by_name(features.ITEM_VOCABULARY),
-        catalogue.item_ids,
-        catalogue_tags(catalogue.category_names, catalogue.titles),
-        context,
-        settings.transform.title_length,
-        last_moment=(catalogue.first_day + len(catalogue.sales)) * inputs.SECONDS_PER_DAY,
-        top_k=settings.serve.top_k,
-        top_tags=settings.serve.tags,
-    )
-    tf.saved_model.save(servable, export_dir, signatures=servable.signatures())
-    popular = np.argsort(-catalogue.sales.sum(0), kind="stable")[:5]
-    ids = [catalogue.item_ids[row] for row in popular]
-    moment = (catalogue.first_day + len(catalogue.sales)) * inputs.SECONDS_PER_DAY
-    history = [
-        (item, settings.decisions.label_event_types[0], moment - 86_400 * (3 - i)) for i, item in enumerate(ids[:3])
-    ]
-    title = catalogue.titles[popular[0]]
-    requests = [
-        Request(
-            user_id="warm-up", request_time=moment, history=history, query=title, profile_text=title, candidates=ids
-        ),
-        Request(
-            user_id="", request_time=moment, candidates=["not known", *ids], candidate_text=[title, *[""] * len(ids)]
-        ),
-    ]
-    write_warmup(export_dir, settings.serve.model_name, requests, context)
-
-
-def _strategy(train: settings_module.TrainSettings) -> tuple[tf.distribute.Strategy, str]:
+def _hardware(train: settings_module.TrainSettings) -> Hardware:
+    """One replica for each logical GPU, or else for each logical CPU (one, unless the process has split it)."""
     gpus = [] if train.device == "cpu" else tf.config.list_logical_devices("GPU")
     if train.device == "gpu" and not gpus:
         raise ValueError(
             "train.device is `gpu`, but TensorFlow finds none; expected a GPU and the extra `gpu`, or `auto`."
         )
-    if gpus and train.mixed_precision:
-        tf.keras.mixed_precision.set_global_policy("mixed_float16")
-    if len(gpus) > 1:
-        return tf.distribute.MirroredStrategy(), f"{len(gpus)} GPUs"
-    return tf.distribute.get_strategy(), "a GPU" if gpus else "the CPU"
+    policy = "mixed_float16" if gpus and train.mixed_precision else _FLOAT32
+    devices = gpus or tf.config.list_logical_devices("CPU")
+    kind = "GPU" if gpus else "CPU"
+    if len(devices) > 1:
+        strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
+        return Hardware(strategy, f"{len(devices)} {kind}s", policy)
+    return Hardware(tf.distribute.get_strategy(), "a GPU" if gpus else "the CPU", policy)
+
+
+@contextlib.contextmanager
+def _precision(policy: str) -> Iterator[None]:
+    before = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy(policy)
+    try:
+        yield
+    finally:
+        tf.keras.mixed_precision.set_global_policy(before)
+
+
+def _encode(model: Ranker) -> inputs.Encode | None:
+    """A frozen BERT's pooling, so that it runs once a text."""
+    if model.text_encoder.fine_tuning != "frozen":
+        return None
+    return tf.function(model.text_encoder.pool, input_signature=[tf.TensorSpec([None, None], tf.int64)])
+
+
+def _held_out(settings: Settings, data: Data, model: Ranker) -> tf.data.Dataset:
+    """Batches of validation decisions, small enough for scores of the whole catalogue."""
+    return inputs.held_out_decisions(
+        data.eval_files,
+        data.transform,
+        settings,
+        number=settings.train.validation_decisions,
+        batch_size=max(1, min(settings.train.batch_size, SCORES_AT_ONCE // model.config.items)),
+        encode=_encode(model),
+    ).cache()
 
 
 def _print_epoch(epoch: int, logs: Mapping[str, float]) -> None:
@@ -348,25 +390,3 @@ def _restore_calibration(model: Ranker, calibration: Mapping[str, float]) -> Non
     if calibration:
         model.mixture.log_temperature.assign(calibration["log_temperature"])
         model.mixture.offset.assign(calibration["offset"])
-
-
-def _write_logs(log_dir: str, settings: Settings, fitted: Fitted) -> None:
-    """The run's configuration, and item and user vectors for the projector."""
-    model, catalogue = fitted.model, fitted.catalogue
-    with tf.summary.create_file_writer(log_dir).as_default():
-        text = json.dumps(settings_module.to_dict(settings), indent=2, ensure_ascii=False)
-        tf.summary.text("configuration", f"```\n{text}\n```", step=0)
-    items = [["item_id", "title", "category", "events"]]
-    sold = catalogue.sales.sum(0)
-    for row, item_id in enumerate(catalogue.item_ids):
-        items.append([item_id, catalogue.titles[row], catalogue.category_names[row], str(int(sold[row]))])
-    vectors, users = [], [["history", "newest items"]]
-    for batch, _ in fitted.held_out.take(4):
-        state = model.encode_user(batch)
-        vectors.append(state.vector.numpy())
-        for positions in state.positions.numpy():
-            known = positions[positions >= 0]
-            users.append([str(len(known)), " | ".join(catalogue.titles[row] for row in known[-3:])])
-    write_projector(
-        log_dir, {"items": (model.item_encoder(None).numpy(), items), "users": (np.concatenate(vectors), users)}
-    )

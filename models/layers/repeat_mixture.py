@@ -21,16 +21,18 @@ class RepeatMixture(tf.keras.layers.Layer):
 
     P_r and P_e are softmaxes of the scores over the two parts of the catalogue. One softmax over both lets what the
     vectors memorise of unseen items push repeats down (and the other way round); here the balance is g alone, learned
-    from three numbers a user: length of the history, age of its newest event, and number of distinct items.
+    from a few numbers: how long and how old the history is, and whether what is asked for lies in it.
 
     Args:
-      hidden_dimension: of the two-layer g.
+      slopes: what a unit of each of the n numbers that g is learned from adds to g's logit at the start; 1 suits
+        evidence that is a log ratio already.
+      hidden_dimension: of g's two layers, which come on top.
 
     Call arguments:
       scores: float [B, V].
       repeated: float [B, V], 1 for items of the history.
-      user: float [B, 3], the three numbers, scaled to about 1.
-      allowed: float [V], 1 for items that count; others get -1e9 and no probability.
+      user: float [B, n], the numbers, scaled to about 1.
+      allowed: float [V] or [B, V], 1 for items that count; others get -1e9 and no probability.
       training: leave T and the offset out, so that a calibration between epochs changes nothing in training.
 
     Returns:
@@ -47,8 +49,9 @@ class RepeatMixture(tf.keras.layers.Layer):
     Guo et al., On Calibration of Modern Neural Networks (2017).
     """
 
-    def __init__(self, hidden_dimension: int = 16, **kwargs: Any) -> None:
+    def __init__(self, slopes: Sequence[float] = (0.0, 0.0, 0.0), hidden_dimension: int = 16, **kwargs: Any) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
+        self.slopes = tuple(float(slope) for slope in slopes)
         self.hidden_dimension = hidden_dimension
         self.inner = tf.keras.layers.Dense(hidden_dimension, activation="gelu", dtype="float32", name="inner")
         self.outer = tf.keras.layers.Dense(1, dtype="float32", name="outer")
@@ -59,8 +62,10 @@ class RepeatMixture(tf.keras.layers.Layer):
     def build(self, input_shape: Any) -> None:
         if self.built:
             return
-        self.inner.build([None, 3])
+        self.inner.build([None, len(self.slopes)])
         self.outer.build([None, self.hidden_dimension])
+        initial = tf.constant_initializer(self.slopes)
+        self.direct = self.add_weight(name="direct", shape=[len(self.slopes)], initializer=initial)
         self.log_temperature = self.add_weight(name="log_temperature", shape=[], initializer="zeros", trainable=False)
         self.offset = self.add_weight(name="offset", shape=[], initializer="zeros", trainable=False)
         super().build(input_shape)
@@ -68,7 +73,7 @@ class RepeatMixture(tf.keras.layers.Layer):
     def call(
         self, scores: tf.Tensor, repeated: tf.Tensor, user: tf.Tensor, allowed: tf.Tensor, training: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        gate = self.outer(self.inner(user))
+        gate = self.outer(self.inner(user)) + tf.linalg.matvec(user, self.direct)[:, tf.newaxis]
         inverse_temperature = tf.constant(1.0)
         if not training:
             gate += self.offset
@@ -98,7 +103,7 @@ class RepeatMixture(tf.keras.layers.Layer):
         """Fits T and the offset to held-out decisions by maximum likelihood.
 
         Args:
-          decisions: batches of (scores [B, V], repeated [B, V], user [B, 3], positives int [B, N], -1 for none).
+          decisions: batches of (scores [B, V], repeated [B, V], user [B, n], positives int [B, N], -1 for none).
           allowed: float [V], as in a call.
 
         Returns:
@@ -134,4 +139,4 @@ class RepeatMixture(tf.keras.layers.Layer):
         return loss, tape.gradient(loss, [self.log_temperature, self.offset])
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "hidden_dimension": self.hidden_dimension}
+        return {**super().get_config(), "slopes": self.slopes, "hidden_dimension": self.hidden_dimension}

@@ -190,10 +190,10 @@ def request(**changes):
 
 
 def pooled_request(ranker):
-    """The same three decisions with texts that are pooled already, as a frozen BERT's are."""
+    """The same three decisions with texts pooled already, as a frozen BERT's are; queries keep their words too."""
     inputs = request()
     inputs[features.PROFILE_POOLED_XF] = ranker.text_encoder.pool(inputs.pop(features.PROFILE_TOKENS_XF))
-    inputs[features.QUERY_POOLED_XF] = ranker.text_encoder.pool(inputs.pop(features.QUERY_TOKENS_XF))
+    inputs[features.QUERY_POOLED_XF] = ranker.text_encoder.pool(inputs[features.QUERY_TOKENS_XF])
     return inputs
 
 

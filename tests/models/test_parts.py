@@ -100,7 +100,7 @@ PARTS = {
     ),
     "repeat_mixture": (
         RepeatMixture,
-        dict(hidden_dimension=6),
+        dict(slopes=(0.0, 0.5, 1.0), hidden_dimension=6),
         [normal(3, 4), REPEATED, tf.abs(normal(3, 3)), tf.constant([1.0, 1, 1, 0])],
         dict(dtype="float32", shared=[3]),
     ),

@@ -131,15 +131,15 @@ def test_a_query_changes_only_the_rows_that_have_one(ranker, inputs, scores):
 
 
 def test_the_item_whose_text_is_the_query_gains_most(tools, inputs):
-    """With equal projections the match is s·cos(query, text): 1 for the very text, less for all others."""
-    ranker = tools.make_ranker(bare_table(tools))
-    ranker.match_projection.set_weights(ranker.query_projection.get_weights())
+    """With equal projections and vectors of the text alone, the match is s for the very text, and less for others."""
+    ranker = tools.make_ranker(bare_table(tools, trained=np.zeros(6, bool)))
+    for layer in (ranker.match_projection, ranker.item_encoder.text_projection):
+        layer.set_weights(ranker.query_projection.get_weights())
     text = ranker.item_tokens.numpy()[3]
     asked = {**inputs, features.QUERY_TOKENS_XF: tf.constant(np.tile(text, [3, 1]))}
-    state, scale = ranker.encode_user(asked), float(ranker.match_scale)
-    gained = ranker.raw_scores(state)
+    scale, matched = float(ranker.match_scale), ranker.encode_user(asked).match
     ranker.match_scale.assign(0.0)
-    gained = (gained - ranker.raw_scores(state)).numpy()
+    gained = (matched - ranker.encode_user(asked).match).numpy()
     np.testing.assert_allclose(gained[:, 3], scale, atol=1e-4)
     assert (gained.argmax(1) == 3).all()
     assert not gained[:, 5].any()  # an item without a text

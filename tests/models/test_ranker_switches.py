@@ -15,7 +15,8 @@ SWITCHES = {
     "no_merge": {"use_merge": False},
     "no_copy": {"use_copy": False},
     "no_popularity": {"use_popularity": False},
-    "no_paths": {"use_copy": False, "use_popularity": False},
+    "no_lexical": {"use_lexical": False},
+    "no_paths": {"use_copy": False, "use_popularity": False, "use_lexical": False},
     "mean": {"merge": "mean"},
     "attention": {"merge": "attention"},
     "concat": {"merge": "concat"},
@@ -25,6 +26,7 @@ SWITCHES = {
     "dropouts": {"dropout": 0.2, "id_dropout": 0.2, "history_dropout": 0.2},
     "smoothing": {"loss_weights": {"catalogue": 1.0}, "label_smoothing": 0.1},
     "listwise": {"loss_weights": {"listwise": 1.0}},
+    "sampled": {"sampled_items": 3},
 }
 
 
@@ -173,3 +175,66 @@ def test_every_switch_of_the_configuration_is_covered(tools):
     """Whoever adds a switch adds a case here."""
     kinds = {f.name for f in dataclasses.fields(tools.small_config()) if f.type in ("bool", "str")}
     assert kinds == {key for case in SWITCHES.values() for key in case} & kinds
+
+
+@pytest.mark.parametrize("changes", [{}, {"use_copy": False}, {"item_text": "through"}], ids=str)
+def test_a_sample_that_a_decision_names_in_full_has_the_loss_of_the_whole_catalogue(tools, changes):
+    named = tools.request(
+        **{
+            features.CANDIDATE_ITEMS_XF: [[2, 3, 4, 5, 6, 7]] * 3,
+            features.CANDIDATE_TEXT_POSITIONS_XF: [[-1]] * 3,
+        }
+    )
+    labels = tf.constant([[1.0, 0, 0, 1, 0, 0], [0, 1, 0, 0, 0, 0], [0, 0, 0, 0, -1, 0]])
+    full = tools.make_ranker(**changes)
+    sampled = tools.make_ranker(sampled_items=2, **changes)
+    for one, other in zip(sampled.trainable_variables, full.trainable_variables, strict=True):
+        one.assign(other)
+    sampled.refresh_item_text()
+    expected = full.compute_losses(named, labels, training=True)
+    found = sampled.compute_losses(named, labels, training=True)
+    assert set(found) == set(expected) and len(found) > 4
+    for name, value in expected.items():
+        assert float(found[name]) == pytest.approx(float(value), rel=1e-4), name
+
+
+def test_a_sampled_step_touches_the_ids_of_the_sample_only(tools):
+    few = {
+        features.CANDIDATE_ITEMS_XF: [[2, 3]] * 3,
+        features.HISTORY_ITEMS_XF: [[2, 0, 0, 0, 0]] * 3,
+        features.CANDIDATE_TEXT_POSITIONS_XF: [[-1]] * 3,
+    }
+    ranker = tools.make_ranker(sampled_items=1)
+    ranker.sampler.set_table(np.zeros(6), np.array([0, 0, 1, 0, 0, 0]))  # item 2 is what is drawn
+    with tf.GradientTape() as tape:
+        loss = ranker.compute_losses(tools.request(**few), tf.constant([[1.0, 0]] * 3), training=True)["loss"]
+    gradient = tf.convert_to_tensor(tape.gradient(loss, ranker.item_encoder.ids)).numpy()
+    assert set(np.flatnonzero(np.abs(gradient).max(1) > 0)) == {0, 1, 2}
+
+
+def test_words_of_a_query_lift_the_items_that_hold_them(tools):
+    table = tools.small_table()
+    ranker = tools.make_ranker(table)
+    query = np.zeros([3, 3], np.int64)
+    query[1] = [2, table.tokens[2, 2], 3]
+    inputs = tools.request(**{features.QUERY_TOKENS_XF: query})
+    holding = (table.tokens == query[1, 1]).any(1)
+    before = ranker.encode_user(inputs).match.numpy()
+    ranker.lexical_scale.assign_add(2.0)
+    lifted = ranker.encode_user(inputs).match.numpy() - before
+    np.testing.assert_allclose(lifted[1], 2.0 * holding, atol=1e-5)
+    np.testing.assert_allclose(lifted[[0, 2]], 0, atol=1e-6)
+
+
+def test_asking_for_something_else_lowers_the_share_of_repeats(tools):
+    """The gate of a searcher whose history holds what is asked for, and of one whose history does not."""
+    table = tools.small_table()
+    ranker = tools.make_ranker(table)
+    ranker.mixture.set_weights([np.zeros(w.shape) for w in ranker.mixture.get_weights()])
+    ranker.mixture.direct.assign([0, 0, 0, 0, 1])
+    query = np.tile([2, table.tokens[2, 2], 3], [3, 1])
+    history = [[4, 3, 0, 0, 0], [3, 2, 0, 0, 0], [0, 0, 0, 0, 0]]  # of rows + 2: item 2 is in the first
+    state = ranker.encode_user(tools.request(**{features.QUERY_TOKENS_XF: query, features.HISTORY_ITEMS_XF: history}))
+    shares = (np.exp(ranker.score_catalogue(state)) * state.repeated.numpy()).sum(1)
+    assert state.habits[0, 4] > state.habits[1, 4] and state.habits[2, 4] == 0
+    assert shares[0] > shares[1] > shares[2] == 0

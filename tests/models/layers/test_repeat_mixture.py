@@ -13,7 +13,7 @@ from models.layers.repeat_mixture import RepeatMixture
 
 @pytest.fixture(scope="module")
 def mixture(tools):
-    mixture = RepeatMixture(4)
+    mixture = RepeatMixture((0.3, -0.2, 1.0), 4)
     tools.shake(mixture)
     mixture.log_temperature.assign(0.5)
     mixture.offset.assign(-0.3)
@@ -26,7 +26,8 @@ def gate(mixture, user):
     outer, last = mixture.outer.get_weights()
     x = np.asarray(user, np.float64) @ inner + bias
     hidden = 0.5 * x * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
-    return 1 / (1 + math.exp(-float((hidden @ outer + last)[0] + mixture.offset.numpy())))
+    direct = np.asarray(user, np.float64) @ mixture.direct.numpy()
+    return 1 / (1 + math.exp(-float((hidden @ outer + last)[0] + direct + mixture.offset.numpy())))
 
 
 def test_probabilities_are_the_two_softmaxes_weighed_by_the_gate(mixture):
@@ -102,7 +103,7 @@ def test_a_calibration_changes_nothing_in_training(mixture):
         tf.constant([[0.4, 0.9, 0.2]]),
         tf.ones([3]),
     )
-    fresh = RepeatMixture(4)
+    fresh = RepeatMixture(hidden_dimension=4)
     fresh.set_weights(mixture.get_weights())
     fresh.log_temperature.assign(0.0)
     fresh.offset.assign(0.0)

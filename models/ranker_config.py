@@ -1,0 +1,63 @@
+"""Sizes and switches of the flagship."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RankerConfig:
+    """Sizes and switches of a `Ranker`, all plain values.
+
+    Attributes:
+      items: V, items of the catalogue.
+      event_types, categories, brands, price_buckets, gap_buckets: sizes of the vocabularies, ids 0 and 1 included
+        (buckets: 0 included).
+      context: name of each declared context column -> size of its vocabulary.
+      text_length: T, tokens of an item's text.
+      days: days in the popularity table.
+      dimension, dropout, slice_length, slices, slice_layers, slice_heads, code_dimension, merge, merge_source,
+        use_profile, use_autoencoder, use_merge, use_copy, use_popularity, use_lexical, decay_days, popularity_days,
+        id_dropout, history_dropout: as in the pipeline's model settings.
+      special_tokens: ids of the text vocabulary that are no words.
+      item_text: `table` (item texts are encoded once, and again whenever the trainer says so) or `through` (in every
+        training step, so that BERT learns from them).
+      loss_weights: weight of each loss: catalogue, listwise, binary, reconstruction.
+      label_smoothing: of the catalogue loss.
+      sampled_items: items drawn for a training step in place of the whole catalogue; 0 takes the whole one.
+    """
+
+    items: int
+    event_types: int
+    categories: int
+    brands: int
+    price_buckets: int
+    gap_buckets: int
+    context: dict[str, int]
+    text_length: int
+    days: int
+    dimension: int = 64
+    dropout: float = 0.2
+    history_dropout: float = 0.0
+    slice_length: int = 16
+    slices: int = 4
+    slice_layers: int = 1
+    slice_heads: int = 2
+    code_dimension: int = 32
+    merge: str = "weighted"
+    merge_source: str = "codes"
+    use_profile: bool = True
+    use_autoencoder: bool = True
+    use_merge: bool = True
+    use_copy: bool = True
+    use_popularity: bool = True
+    use_lexical: bool = True
+    special_tokens: tuple[int, ...] = (0, 1, 2, 3, 4)
+    decay_days: tuple[float, ...] = (7.0, 30.0, 120.0)
+    popularity_days: tuple[int, ...] = (7, 30, 365)
+    id_dropout: float = 0.0
+    item_text: str = "table"
+    loss_weights: dict[str, float] = dataclasses.field(default_factory=lambda: {"catalogue": 1.0})
+    label_smoothing: float = 0.0
+    sampled_items: int = 0

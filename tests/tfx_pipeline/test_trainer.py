@@ -1,0 +1,400 @@
+"""Whole fits, from transformed records on, on a shop in which everybody buys the successor of what they looked at.
+
+They run eagerly, because tracing a BERT takes longer than the few steps; the replicas' process traces, as pipelines do.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io, schema_utils
+
+from models import features, wordpiece
+from models.layers.repeat_mixture import RepeatMixture
+from models.ranker import Ranker
+from tfx_pipeline import callbacks, inputs, logs, trainer
+from tfx_pipeline import settings as settings_lib
+
+ITEMS = [f"item{row:02d}" for row in range(12)]
+EVAL_DAY = 30
+TOKENS = 4
+STEPS = 4
+TRAIN = {"epochs": 4, "batch_size": 12, "learning_rate": 0.02, "warmup_share": 0.2, "losses": {"reconstruction": 0.0}}
+SHORT = {"epochs": 1, "learning_rate": 0.002}
+AVERAGING = {"averaging": "ema", "average_decay": 0.5}
+
+_one = tf.io.FixedLenFeature([1], tf.int64)
+_lists = {"int64": tf.io.VarLenFeature(tf.int64), "float": tf.io.VarLenFeature(tf.float32)}
+SPEC: dict[str, Any] = {
+    features.HISTORY_ITEMS_XF: _lists["int64"],
+    features.HISTORY_TYPES_XF: _lists["int64"],
+    features.HISTORY_GAPS_XF: _lists["float"],
+    features.HISTORY_GAP_BUCKETS_XF: _lists["int64"],
+    features.CANDIDATE_ITEMS_XF: _lists["int64"],
+    features.CANDIDATE_TEXT_POSITIONS_XF: _lists["int64"],
+    features.CANDIDATE_TOKENS_XF: _lists["int64"],
+    features.LABEL: _lists["float"],
+    features.PROFILE_TOKENS_XF: tf.io.FixedLenFeature([TOKENS], tf.int64),
+    features.QUERY_TOKENS_XF: tf.io.FixedLenFeature([TOKENS], tf.int64),
+    features.REQUEST_DAY_XF: _one,
+    **dict.fromkeys((features.ITEM_CATEGORY_XF, features.ITEM_BRAND_XF, features.ITEM_PRICE_BUCKET_XF), _one),
+    features.ITEM_PRICE_SCALED_XF: tf.io.FixedLenFeature([1], tf.float32),
+    **dict.fromkeys((features.ITEM_TITLE, features.ITEM_CATEGORY, features.ITEM_BRAND), tf.io.VarLenFeature(tf.string)),
+    features.ITEM_FIRST_SEEN: _lists["int64"],
+    features.ITEM_SALES_DAYS: _lists["int64"],
+    features.ITEM_SALES_COUNTS: _lists["int64"],
+}
+VOCABULARIES = {
+    features.ITEM_VOCABULARY: ITEMS,
+    features.EVENT_TYPE_VOCABULARY: ["view"],
+    features.CATEGORY_VOCABULARY: ["things"],
+    features.BRAND_VOCABULARY: ["none"],
+    features.WORDPIECE_VOCABULARY: [*wordpiece.RESERVED, *ITEMS],
+}
+
+
+def _record(**given: Any) -> bytes:
+    """A transformed record; what is not given is an empty list or zeros."""
+    found = {}
+    for name, spec in SPEC.items():
+        zeros = [0] * spec.shape[0] if isinstance(spec, tf.io.FixedLenFeature) else []
+        value = given.get(name, zeros)
+        if spec.dtype == tf.string:
+            found[name] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[part.encode() for part in value]))
+        elif spec.dtype == tf.float32:
+            found[name] = tf.train.Feature(float_list=tf.train.FloatList(value=value))
+        else:
+            found[name] = tf.train.Feature(int64_list=tf.train.Int64List(value=value))
+    return tf.train.Example(features=tf.train.Features(feature=found)).SerializeToString()
+
+
+def _decision(number: int, day: int) -> bytes:
+    looked_at = number * 5 % 12
+    bought, other = (looked_at + 1) % 12, (looked_at + 6) % 12
+    return _record(
+        history_items_xf=[looked_at + features.FIRST_KNOWN_ID],
+        history_types_xf=[features.FIRST_KNOWN_ID],
+        history_gaps_xf=[1 + number / 100],
+        history_gap_buckets_xf=[1],
+        candidate_items_xf=[bought + features.FIRST_KNOWN_ID, other + features.FIRST_KNOWN_ID],
+        label=[1.0, 0.0],
+        profile_tokens_xf=[2, 5 + number % 3, 3, 0],
+        request_day_xf=[day],
+    )
+
+
+def _item(row: int) -> bytes:
+    return _record(
+        candidate_items_xf=[row + features.FIRST_KNOWN_ID],
+        candidate_tokens_xf=[2, 5 + row, 3, 0],
+        item_category_xf=[features.FIRST_KNOWN_ID],
+        item_title=[f"The {ITEMS[row]}"],
+        item_category=["things"],
+        item_first_seen=[0],
+        item_sales_days=[5, EVAL_DAY + 1],
+        item_sales_counts=[1 + row, 3],
+    )
+
+
+def _write(path: pathlib.Path, records: list[bytes]) -> str:
+    with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
+        for record in records:
+            writer.write(record)
+    return str(path)
+
+
+def _settings(trainable: str = "frozen", **train: Any) -> settings_lib.Settings:
+    encoder = {"trainable": trainable, "hidden_size": 8, "layers": 1, "intermediate_size": 8}
+    model = {"dimension": 16, "code_dimension": 8, "max_history": 2, "slice_length": 2, "dropout": 0, "id_dropout": 0}
+    train = {"device": "cpu", **TRAIN, **AVERAGING, **train}
+    transform = {"profile_length": TOKENS, "query_length": TOKENS, "title_length": TOKENS}
+    content = {"name": "t", "model": {**model, "text_encoder": encoder}, "train": train, "transform": transform}
+    return settings_lib.from_dict(content)
+
+
+def read_shop(folder: pathlib.Path) -> trainer.Data:
+    return trainer.Data(
+        train_files=sorted(str(path) for path in folder.glob("train-*")),
+        eval_files=[str(folder / "eval.gz")],
+        catalogue_files=[str(folder / "catalogue.gz")],
+        transform=tft.TFTransformOutput(str(folder)),
+    )
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    """48 decisions to train on, 24 held out, the catalogue, and what Transform would have learned."""
+    folder = tmp_path_factory.mktemp("shop")
+    train = [_decision(number, 10 + number % 20) for number in range(STEPS * 12)]
+    _write(folder / "train-0.gz", train[:20])
+    _write(folder / "train-1.gz", train[20:])
+    _write(folder / "eval.gz", [_decision(100 + number, EVAL_DAY) for number in range(24)])
+    _write(folder / "catalogue.gz", [_item(row) for row in range(12)])
+    metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(SPEC))
+    metadata_io.write_metadata(metadata, str(folder / "transformed_metadata"))
+    assets = folder / "transform_fn" / "assets"
+    assets.mkdir(parents=True)
+    for name, entries in VOCABULARIES.items():
+        (assets / name).write_text("".join(f"{entry}\n" for entry in entries), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(shop):
+    return read_shop(shop)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def eagerly():
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+def _fit(settings, data, folder, final=None):
+    return trainer.fit(settings, data, log_dir=str(folder / "logs"), checkpoints=str(folder / "kept"), final=final)
+
+
+@pytest.fixture(scope="module")
+def fitted(data, tmp_path_factory):
+    """An undisturbed fit with averaged weights, and its folder."""
+    folder = tmp_path_factory.mktemp("fitted")
+    return _fit(_settings(), data, folder), folder
+
+
+def _kept(folder: pathlib.Path, epoch: int, what: str, like: tf.Variable) -> np.ndarray:
+    """The one variable in the checkpoint for going on after an epoch whose key has `what` in it, shaped as `like`."""
+    reader = tf.train.load_checkpoint(str(folder / "kept" / "last" / f"ckpt-{epoch}"))
+    keys = [key for key, shape in reader.get_variable_to_shape_map().items() if what in key and shape == like.shape]
+    assert len(keys) == 1
+    return reader.get_tensor(keys[0])
+
+
+RAW_IDS, AVERAGE = "item_encoder/ids/.ATTRIBUTES", "/average/"
+
+
+def test_loss_falls_and_the_pattern_is_found(fitted):
+    run = fitted[0].run
+    losses = [epoch["loss"] for epoch in run["history"]]
+    assert losses[-1] < losses[-2] < losses[0]
+    random = sum(1 / np.log2(rank + 1) for rank in range(1, 11)) / len(ITEMS)
+    assert run["metrics"]["ndcg@10"] > random + 0.12
+    assert run["device"] == "the CPU"
+
+
+def test_validation_and_the_best_epoch_see_the_averaged_weights(fitted):
+    """The model that comes out, whose weights are the averages kept, has the metric that chose it."""
+    result, folder = fitted
+    best = result.run["best_epoch"]
+    values = [epoch["ndcg@10"] for epoch in result.run["history"]]
+    assert result.run["best_value"] == max(values) == values[best - 1]
+    assert result.run["metrics"]["ndcg@10"] == pytest.approx(max(values), abs=1e-6)
+    ids = result.model.item_encoder.ids
+    np.testing.assert_array_equal(ids.numpy(), _kept(folder, best, AVERAGE, ids))
+    assert np.abs(ids.numpy() - _kept(folder, best, RAW_IDS, ids)).max() > 1e-3
+    np.testing.assert_array_equal(result.model.item_encoder.item_categories.numpy(), features.FIRST_KNOWN_ID)
+
+
+def test_a_run_stopped_within_an_epoch_goes_on_as_if_nothing_had_been(data, fitted, tmp_path, monkeypatch, capsys):
+    train_step, done = Ranker.train_step, []
+
+    def fails(self, batch):
+        done.append(batch)
+        if len(done) == 2 * STEPS - 1:
+            raise RuntimeError("pulled the plug")
+        return train_step(self, batch)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Ranker, "train_step", fails)
+        with pytest.raises(RuntimeError, match="pulled the plug"):
+            _fit(_settings(), data, tmp_path)
+    resumed = _fit(_settings(), data, tmp_path)
+    assert "going on after epoch 1" in capsys.readouterr().out
+    assert resumed.run["history"] == fitted[0].run["history"]
+    for one, other in zip(resumed.model.variables, fitted[0].model.variables, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy(), err_msg=one.name)
+    left = {path.name.split(".")[0] for path in (tmp_path / "kept").glob("best-*")}
+    assert left == {f"best-{resumed.run['best_epoch']}"}, "superseded weights are swept"
+
+
+def test_a_final_fit_keeps_the_last_epochs_averages_and_the_validation_runs_calibration(data, fitted, tmp_path):
+    calibration = {"log_temperature": 0.25, "offset": -0.5}
+    final = {**fitted[0].run, "best_epoch": 2, "calibration": calibration}
+    result = _fit(_settings(), data, tmp_path, final=final)
+    assert (len(result.run["history"]), result.run["best_epoch"], result.run["final"]) == (2, 2, True)
+    ids = result.model.item_encoder.ids
+    np.testing.assert_array_equal(ids.numpy(), _kept(tmp_path, 2, AVERAGE, ids))
+    assert np.abs(ids.numpy() - _kept(tmp_path, 2, RAW_IDS, ids)).max() > 1e-3
+    assert result.run["calibration"] == pytest.approx(calibration)
+    assert result.run["metrics"] == fitted[0].run["metrics"]
+    # A final fit also knows the sales of the evaluation's days.
+    assert result.catalogue.sales.sum() == fitted[0].catalogue.sales.sum() + 3 * len(ITEMS)
+
+
+def test_early_stopping_keeps_the_first_epoch_and_a_stopped_run_is_not_taken_up(data, tmp_path, monkeypatch):
+    settings = _settings(learning_rate=0, patience=1, epochs=5)
+    first = _fit(settings, data, tmp_path).run
+    assert (len(first["history"]), first["best_epoch"]) == (2, 1)
+    monkeypatch.setattr(Ranker, "train_step", None)
+    assert _fit(settings, data, tmp_path).run["history"] == first["history"]
+
+
+def _untrained(settings, data) -> Ranker:
+    tf.keras.utils.set_random_seed(settings.train.seed)
+    catalogue = inputs.read_catalogue(data.catalogue_files, data.transform, settings, until_day=EVAL_DAY)
+    return trainer.build_ranker(settings, data.transform, catalogue)
+
+
+def test_a_frozen_encoder_stays_as_it_was(data, fitted):
+    before = _untrained(_settings(), data)
+    for one, other in zip(before.text_encoder.bert.weights, fitted[0].model.text_encoder.bert.weights, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy(), err_msg=one.name)
+    assert np.abs(before.item_encoder.ids.numpy() - fitted[0].model.item_encoder.ids.numpy()).max() > 1e-2
+
+
+def test_a_trained_encoder_has_read_the_items_texts_with_the_averaged_weights(data, tmp_path):
+    settings = _settings("full", epochs=1)
+    model = _fit(settings, data, tmp_path).model
+    before, after = _untrained(settings, data).text_encoder.bert, model.text_encoder.bert
+    words = after.bert.embeddings.weight
+    assert np.abs(before.bert.embeddings.weight.numpy() - words.numpy()).max() > 1e-3
+    np.testing.assert_array_equal(words.numpy(), _kept(tmp_path, 1, AVERAGE, words))
+    texts = model.text_encoder.pool(model.item_tokens)
+    np.testing.assert_allclose(model.item_encoder.text_vectors.numpy(), texts.numpy(), atol=1e-6)
+
+
+def test_half_precision_ends_with_the_fit(data, tmp_path, monkeypatch):
+    """The fit runs under the policy; what comes out computes in float32, and the policy is what it was."""
+    half = trainer.Hardware(tf.distribute.get_strategy(), "the CPU", "mixed_float16")
+    monkeypatch.setattr(trainer, "_hardware", lambda train: half)
+    trained_in = []
+    train_step = Ranker.train_step
+
+    def watched(self, batch):
+        trained_in.append((self.compute_dtype, type(self.optimizer).__name__))
+        return train_step(self, batch)
+
+    monkeypatch.setattr(Ranker, "train_step", watched)
+    # The first steps only lower the scale of the loss; the last epoch is the one to be kept.
+    final = {"best_epoch": 4, "metrics": {}, "calibration": {"log_temperature": 0.1, "offset": 0.0}}
+    result = _fit(_settings(epochs=4), data, tmp_path, final=final)
+    assert set(trained_in) == {("float16", "LossScaleOptimizer")}
+    assert tf.keras.mixed_precision.global_policy().name == "float32"
+    model = result.model
+    assert model.mixture.calibration() == pytest.approx((0.1, 0.0))
+    ids = model.item_encoder.ids
+    np.testing.assert_array_equal(ids.numpy(), _kept(tmp_path, 4, AVERAGE, ids))
+    assert np.abs(ids.numpy() - _kept(tmp_path, 4, RAW_IDS, ids)).max() > 1e-4
+    layers = [part for part in model.submodules if isinstance(part, tf.keras.layers.Layer)]
+    assert len(layers) > 20
+    assert {layer.compute_dtype for layer in layers} == {"float32"}
+    batch = next(iter(result.held_out))[0]
+    assert {tensor.dtype for tensor in batch.values()} == {tf.float32, tf.int64}
+    with trainer._precision("mixed_float16"):
+        mixed = Ranker.from_config(model.get_config())
+    mixed.set_weights(model.get_weights())
+    twin = trainer.in_float32(mixed)
+    np.testing.assert_array_equal(twin(batch).numpy(), model(batch).numpy())
+    exact, rounded = (one.score_candidates(one.encode_user(batch), batch).numpy() for one in (model, mixed))
+    np.testing.assert_allclose(rounded, exact, atol=0.05)
+    assert np.abs(rounded - exact).max() > 0
+
+
+def _values(dataset: tf.data.Dataset) -> list[Any]:
+    return [tf.nest.map_structure(lambda tensor: tensor.numpy().tolist(), batch) for batch in dataset]
+
+
+def test_the_same_decisions_are_held_out_however_they_are_spread_over_files(data, tmp_path):
+    records = list(tf.data.TFRecordDataset(data.eval_files, "GZIP").as_numpy_iterator())
+    order = np.random.default_rng(0).permutation(len(records))
+    shards = [_write(tmp_path / f"{i}.gz", [records[row] for row in part]) for i, part in enumerate(np.split(order, 3))]
+    options: dict[str, Any] = {"number": 7, "batch_size": 5}
+    one = _values(inputs.held_out_decisions(data.eval_files, data.transform, _settings(), **options))
+    other = _values(inputs.held_out_decisions(shards, data.transform, _settings(), **options))
+    assert one == other
+    assert [len(labels) for _, labels in one] == [5, 2]
+    first = _values(inputs.decisions(data.eval_files, data.transform, _settings(), batch_size=5).take(1))
+    assert one[:1] != first, "chosen by content, not the first of the file"
+
+
+def test_an_epoch_comes_in_one_order_whichever_epoch_is_the_first(data):
+    def epochs(*which: int) -> list[Any]:
+        options: dict[str, Any] = {"batch_size": 12, "seed": 3, "epochs": range(*which)}
+        dataset, steps = inputs.training_decisions(data.train_files, data.transform, _settings(), **options)
+        assert steps == STEPS
+        gaps = [batch[features.HISTORY_GAPS_XF].numpy()[:, 0].tolist() for batch, _ in dataset]
+        return [gaps[i : i + steps] for i in range(0, len(gaps), steps)]
+
+    everything = epochs(0, 3)
+    assert len(everything) == 3
+    assert epochs(2, 3) == everything[2:]
+    assert everything[0] != everything[1]
+    flat = [sorted(gap for batch in epoch for gap in batch) for epoch in everything]
+    assert flat[0] == flat[1] == flat[2] == pytest.approx([1 + number / 100 for number in range(STEPS * 12)])
+
+
+def test_calibration_keeps_no_more_scores_than_allowed_and_metrics_see_every_decision(fitted, monkeypatch):
+    model, decisions = fitted[0].model, fitted[0].held_out
+    given = []
+    monkeypatch.setattr(RepeatMixture, "calibrate", lambda self, batches, allowed: given.append(len(batches)))
+    found = []
+    for limit in (1, 13 * 12, 10_000):
+        found.append(callbacks.CatalogueRanking(model, decisions, calibration_scores=limit).evaluate())
+    assert given == [1, 2, 2], "batches of 12 decisions and 12 items"
+    assert found[0] == found[1] == found[2]
+    assert found[0]["ndcg@10"] == pytest.approx(fitted[0].run["metrics"]["ndcg@10"])
+
+
+def test_the_projector_shows_the_items_with_most_events(fitted, tmp_path):
+    result = fitted[0]
+    logs.write_logs(str(tmp_path), _settings(), result.model, result.catalogue, result.held_out, most_items=3)
+    rows = [line.split("\t") for line in (tmp_path / "items.tsv").read_text(encoding="utf-8").splitlines()]
+    assert rows[0] == ["item_id", "title", "category", "events"]
+    assert rows[1:] == [[ITEMS[row], f"The {ITEMS[row]}", "things", str(1 + row)] for row in (11, 10, 9)]
+    vectors = np.loadtxt(tmp_path / "items_vectors.tsv", delimiter="\t")
+    np.testing.assert_allclose(vectors, result.model.item_encoder(None).numpy()[[11, 10, 9]], atol=1e-5)
+    users = (tmp_path / "users.tsv").read_text(encoding="utf-8").splitlines()
+    assert len(users) == 1 + 24
+    assert users[1].startswith("1\tThe item")
+
+
+def test_two_replicas_learn_what_one_learns(shop, data, tmp_path):
+    """In another process with two logical CPUs.
+
+    Every decision has one positive, so that both halves of a batch weigh alike. Weights are no measure, and the rate is
+    low: Adam makes whole steps of gradients that are zero but for rounding.
+    """
+    folders = [tmp_path / "one", tmp_path / "two"]
+    one = _fit(_settings(**SHORT), data, folders[0]).run
+    arguments = [sys.executable, __file__, str(shop), str(folders[1])]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    two = json.loads((folders[1] / "run.json").read_text(encoding="utf-8"))
+    assert two["device"] == "2 CPUs"
+    assert two["history"][0] == pytest.approx(one["history"][0], abs=1e-4)
+    assert two["calibration"] == pytest.approx(one["calibration"], abs=1e-2)
+    ours, theirs = (tf.train.load_checkpoint(str(folder / "kept" / "last" / "ckpt-1")) for folder in folders)
+    means = [key for key in ours.get_variable_to_shape_map() if key.endswith("/m/.ATTRIBUTES/VARIABLE_VALUE")]
+    assert len(means) > 30
+    for key in means:  # Adam's running means of the gradients
+        np.testing.assert_allclose(theirs.get_tensor(key), ours.get_tensor(key), atol=1e-4, err_msg=key)
+    assert max(np.abs(ours.get_tensor(key)).max() for key in means) > 1e-2
+
+
+def _two_replicas(shop: str, folder: str) -> None:
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    run = _fit(_settings(**SHORT), read_shop(pathlib.Path(shop)), pathlib.Path(folder)).run
+    (pathlib.Path(folder) / "run.json").write_text(json.dumps(run), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    _two_replicas(*sys.argv[1:])

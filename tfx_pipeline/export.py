@@ -1,0 +1,60 @@
+"""The SavedModel that is served."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from models import features
+from models.ranker import Ranker
+from serving.requests import Request
+from serving.signatures import RankerServable
+from serving.tags import catalogue_tags
+from serving.warmup import write_warmup
+from tfx_pipeline import inputs
+from tfx_pipeline.inputs import Catalogue
+from tfx_pipeline.settings import Settings
+
+
+def export(
+    model: Ranker,
+    settings: Settings,
+    transform: tft.TFTransformOutput,
+    catalogue: Catalogue,
+    export_dir: str,
+) -> None:
+    """Writes the SavedModel with its signatures and warm-up requests."""
+    context = settings.data.context
+    wanted = {*features.REQUEST_FEATURES, *context}
+    raw_spec = {name: spec for name, spec in transform.raw_feature_spec().items() if name in wanted}
+    servable = RankerServable(
+        model,
+        transform.transform_features_layer(),
+        raw_spec,
+        transform.vocabulary_file_by_name(features.ITEM_VOCABULARY),
+        catalogue.item_ids,
+        catalogue_tags(catalogue.category_names, catalogue.titles),
+        context,
+        settings.transform.title_length,
+        last_moment=(catalogue.first_day + len(catalogue.sales)) * inputs.SECONDS_PER_DAY,
+        top_k=settings.serve.top_k,
+        top_tags=settings.serve.tags,
+    )
+    tf.saved_model.save(servable, export_dir, signatures=servable.signatures())
+    popular = np.argsort(-catalogue.sales.sum(0), kind="stable")[:5]
+    ids = [catalogue.item_ids[row] for row in popular]
+    moment = (catalogue.first_day + len(catalogue.sales)) * inputs.SECONDS_PER_DAY
+    history = [
+        (item, settings.decisions.label_event_types[0], moment - 86_400 * (3 - i)) for i, item in enumerate(ids[:3])
+    ]
+    title = catalogue.titles[popular[0]]
+    requests = [
+        Request(
+            user_id="warm-up", request_time=moment, history=history, query=title, profile_text=title, candidates=ids
+        ),
+        Request(
+            user_id="", request_time=moment, candidates=["not known", *ids], candidate_text=[title, *[""] * len(ids)]
+        ),
+    ]
+    write_warmup(export_dir, settings.serve.model_name, requests, context)
