@@ -36,7 +36,7 @@ if sys.path and sys.path[0] == str(pathlib.Path(__file__).resolve().parent):
 
 from tfx_pipeline import progress, schema, source_hash
 from tfx_pipeline import settings as settings_lib
-from tfx_pipeline.raw_tables import make_adapter
+from tfx_pipeline.raw_tables import make_adapter, paths
 from tfx_pipeline.raw_tables.rejects import DataError
 
 
@@ -45,13 +45,13 @@ class Place:
     """What the environment names, and where a pipeline keeps its things.
 
     Attributes:
-      config, data: absolute paths.
+      config, data: absolute paths; data may have a scheme, such as gs://BUCKET/tables.
       folder: of this pipeline, below PIPELINE_ROOT.
       settings: read from `config`.
     """
 
     config: pathlib.Path
-    data: pathlib.Path
+    data: paths.Path
     folder: pathlib.Path
     settings: settings_lib.Settings
 
@@ -70,7 +70,10 @@ class Place:
         config = pathlib.Path(environment["PIPELINE_CONFIG"]).resolve()
         settings = settings_lib.load(config)
         root = pathlib.Path(environment.get("PIPELINE_ROOT") or "runs").resolve()
-        return cls(config, pathlib.Path(environment["PIPELINE_DATA"]).resolve(), root / settings.name, settings)
+        data = paths.path_of(environment["PIPELINE_DATA"])
+        if isinstance(data, pathlib.Path):
+            data = data.resolve()
+        return cls(config, data, root / settings.name, settings)
 
     @property
     def serving(self) -> pathlib.Path:

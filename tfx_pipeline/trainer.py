@@ -226,10 +226,11 @@ def _train(
     """Trains up to `epochs`, from where the keeper finds an earlier run."""
     train = settings.train
     encode, losses = _encode(model), train.losses
-    if train.xla and (encode is None or losses.listwise or losses.binary):
+    if train.xla and (encode is None or losses.listwise or losses.binary or losses.sampled_items):
         raise ValueError(
-            "train.xla needs a frozen text encoder and neither the listwise nor the binary loss: BERT on the rows that "
-            "hold a text, and texts of unknown candidates, have no shape that XLA knows beforehand."
+            "train.xla needs a frozen text encoder, the full softmax, and neither the listwise nor the binary loss: BERT "
+            "on the rows that hold a text, texts of unknown candidates, and the items of a sample have no shape that XLA "
+            "knows beforehand."
         )
     done = keeper.state["epochs_done"]
     decisions, steps = inputs.training_decisions(

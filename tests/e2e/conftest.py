@@ -71,8 +71,8 @@ class TinyPipeline:
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyPipeline:
-    """The pipeline, run once; `first_output.txt` holds what it printed."""
+def tiny_shop(tmp_path_factory: pytest.TempPathFactory) -> TinyPipeline:
+    """A pipeline that has not run yet."""
     folder = tmp_path_factory.mktemp("e2e")
     synthetic.main(["--out", str(folder / "data"), "--users", "300", "--items", "120", "--days", "40"])
     pipeline = TinyPipeline(folder)
@@ -86,5 +86,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyPipeline:
     }
     pipeline.write_config()
     assert schema.main(["--config", str(folder / "tiny.yaml")]) == 0
-    (folder / "first_output.txt").write_text(pipeline.run(), encoding="utf-8")
     return pipeline
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_shop: TinyPipeline) -> TinyPipeline:
+    """The pipeline, run once; `first_output.txt` holds what it printed."""
+    (tiny_shop.folder / "first_output.txt").write_text(tiny_shop.run(), encoding="utf-8")
+    return tiny_shop

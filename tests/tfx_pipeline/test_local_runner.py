@@ -187,6 +187,11 @@ def test_a_missing_variable_is_named(environment, name, monkeypatch, capsys):
     assert name in error and error.count("\n") == 1
 
 
+def test_data_may_lie_on_any_file_system_that_tensorflow_knows(environment):
+    place = local_runner.Place.from_environment({**environment, "PIPELINE_DATA": "gs://bucket/tables/"})
+    assert str(place.data) == "gs://bucket/tables"
+
+
 def test_a_missing_schema_is_named_with_the_cure(environment, place, monkeypatch, capsys):
     place.schema.unlink()
     monkeypatch.setattr(os, "environ", environment)
