@@ -66,7 +66,8 @@ class CatalogueSampler(tf.keras.layers.Layer):
     """
 
     def __init__(self, items: int, samples: int, power: float = 0.75, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        # float64 whatever the policy: the steps of a million items' cumulative sum are below float32's resolution.
+        super().__init__(**{"dtype": "float64", **kwargs})
         if samples < 1:
             raise ValueError(f"samples must be at least 1, not {samples}.")
         self.items = items
@@ -77,10 +78,7 @@ class CatalogueSampler(tf.keras.layers.Layer):
     def build(self, input_shape: Any) -> None:
         if self.built:
             return
-        # float64: the steps of a million items' cumulative sum are below float32's resolution.
-        self.cumulative = self.add_weight(
-            name="cumulative", shape=[self.items], dtype="float64", initializer="zeros", trainable=False
-        )
+        self.cumulative = self.add_weight(name="cumulative", shape=[self.items], initializer="zeros", trainable=False)
         super().build(input_shape)
 
     def set_table(self, events: np.ndarray, allowed: np.ndarray) -> None:

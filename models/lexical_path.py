@@ -89,16 +89,27 @@ class LexicalPath(tf.keras.layers.Layer):
           float32 [n].
         """
         weights = self._weights(query)
-        covered = tf.reduce_sum(tf.gather(tf.gather(weights, owners), self._distinct(tokens), batch_dims=1), 1)
+        words = self._distinct(tokens)
+        # Word by word: a row of all words for each text would be W numbers a text.
+        rows = tf.broadcast_to(tf.cast(owners, tf.int32)[:, tf.newaxis], tf.shape(words))
+        covered = tf.reduce_sum(tf.gather_nd(weights, tf.stack([rows, words], -1)), 1)
         return tf.math.divide_no_nan(covered, tf.gather(tf.reduce_sum(weights, 1), owners))
+
+    def shares(self, query: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The query's words, each once, int32 [B, Q], and the share of its weight that each has, float32 [B, Q]."""
+        words = self._distinct(query)
+        weights = tf.gather(self._word_weights(), words)  # 0 for what is ignored
+        return words, tf.math.divide_no_nan(weights, tf.reduce_sum(weights, 1, keepdims=True))
+
+    def _word_weights(self) -> tf.Tensor:
+        return tf.cast(self.idf, tf.float32) * tf.exp(tf.cast(self.log_scale, tf.float32))
 
     def _weights(self, query: tf.Tensor) -> tf.Tensor:
         """Weights of the query's words, [B, W]."""
         batch, length = tf.unstack(tf.shape(query))
         places = tf.stack([tf.repeat(tf.range(batch), length), tf.reshape(tf.cast(query, tf.int32), [-1])], 1)
         there = tf.scatter_nd(places, tf.ones([batch * length]), [batch, self.wordpieces])
-        weights = tf.cast(self.idf, tf.float32) * tf.exp(tf.cast(self.log_scale, tf.float32))
-        return tf.where(there > 0, weights, 0.0)
+        return tf.where(there > 0, self._word_weights(), 0.0)
 
     def _distinct(self, tokens: tf.Tensor) -> tf.Tensor:
         """Sorted words, each once; the first ignored id in place of the others."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,46 +15,16 @@ from models.catalogue_sampler import CatalogueSampler, Sample
 from models.fusion import UserFusion
 from models.item_encoder import ItemEncoder, ItemTable
 from models.layers.repeat_mixture import RepeatMixture
-from models.lexical_path import LexicalPath
 from models.merge import MergeLayer
 from models.paths import PopularityPath, RepeatPath
 from models.profile_encoder import ProfileEncoder
+from models.query_match import QueryMatch
 from models.ranker_config import RankerConfig
 from models.ranking_head import RankingHead
 from models.slice_autoencoder import SliceAutoencoder
+from models.user_state import UserState
 
 Tensors = Mapping[str, tf.Tensor]
-
-
-@dataclass
-class UserState:
-    """What a ranker makes of the user part of a request. With a sample, V stands for its items.
-
-    Attributes:
-      vector: u, float [B, d].
-      query: float [B, d], zero without a query.
-      features, repeated: interactions with the whole catalogue, [B, V, F] and [B, V]; None where switched off.
-      match: float [B, V], what the query adds to an item's score, 0 without one.
-      habits: float [B, 5], what the repeat mixture's gate sees: the user's numbers of `RepeatPath`, whether there is a
-        query, and how far its best match in the history falls behind that in the catalogue; None without the path.
-      slices: what `SliceAutoencoder` returned.
-      positions: int [B, H], rows of the catalogue of the history, -1 for none.
-      items: vectors of the catalogue, float [V, d].
-      servable: float [V], 1 for items that may be recommended.
-      sample: the part of the catalogue that V stands for; None for the whole.
-    """
-
-    vector: tf.Tensor
-    query: tf.Tensor
-    features: tf.Tensor | None
-    repeated: tf.Tensor | None
-    habits: tf.Tensor | None
-    match: tf.Tensor
-    slices: dict[str, tf.Tensor]
-    positions: tf.Tensor
-    items: tf.Tensor
-    servable: tf.Tensor
-    sample: Sample | None = None
 
 
 class Ranker(tf.keras.Model):
@@ -77,10 +46,6 @@ class Ranker(tf.keras.Model):
     Returns:
       float32 [B, N], one score a candidate; candidates that are padding get a score too.
 
-    Raises:
-      ValueError: for an `item_text` or `merge_source` that is not one of the two, or `label_smoothing` with
-        `sampled_items`.
-
     Reference: the parts' own; the whole follows the order of Covington et al., Deep Neural Networks for YouTube
     Recommendations (2016), user tower and candidate scoring over one item table.
     """
@@ -89,14 +54,6 @@ class Ranker(tf.keras.Model):
         super().__init__(**kwargs)
         if isinstance(config, Mapping):
             config = RankerConfig(**config)
-        if config.item_text not in ("table", "through"):
-            raise ValueError(f"item_text must be `table` or `through`, not {config.item_text!r}.")
-        if config.merge_source not in ("codes", "vectors"):
-            raise ValueError(f"merge_source must be `codes` or `vectors`, not {config.merge_source!r}.")
-        if config.sampled_items and config.label_smoothing:
-            raise ValueError(
-                "label_smoothing spreads over the whole catalogue; expected it to be 0 with sampled_items."
-            )
         self.config = config
         self.text_encoder = text_encoder
         # A plain object, so that what is kept in it is no part of a SavedModel.
@@ -113,9 +70,6 @@ class Ranker(tf.keras.Model):
             name="item_encoder",
             dtype="float32",
         )
-        dense = tf.keras.layers.Dense
-        self.query_projection = dense(width, use_bias=False, name="query_projection")
-        self.match_projection = dense(width, use_bias=False, name="match_projection")
         self.type_embeddings = tf.keras.layers.Embedding(config.event_types, width, name="type_embeddings")
         self.gap_embeddings = tf.keras.layers.Embedding(config.gap_buckets, width, name="gap_embeddings")
         self.context_embeddings = {
@@ -146,14 +100,8 @@ class Ranker(tf.keras.Model):
                 config.items, config.days, config.popularity_days, name="popularity_path", dtype="float32"
             )
             interactions += self.popularity_path.width
-        if config.use_lexical:
-            self.lexical_path = LexicalPath(
-                text_encoder.bert_config["vocab_size"],
-                config.items,
-                config.text_length,
-                config.special_tokens,
-                name="lexical_path",
-            )
+        words = (text_encoder.bert_config["vocab_size"], config.items, config.text_length, config.special_tokens)
+        self.query_match = QueryMatch(width, hidden, *(words if config.use_lexical else ()), name="query_match")
         if config.sampled_items:
             self.sampler = CatalogueSampler(config.items, config.sampled_items, name="sampler")
         size = min(width, hidden)
@@ -168,8 +116,6 @@ class Ranker(tf.keras.Model):
 
     def _build_parts(self, hidden: int) -> None:
         config, width = self.config, self.config.dimension
-        self.query_projection.build([None, hidden])
-        self.match_projection.build([None, hidden])
         self.type_embeddings.build([None])
         self.gap_embeddings.build([None])
         for embedding in self.context_embeddings.values():
@@ -185,11 +131,6 @@ class Ranker(tf.keras.Model):
             parts.append([None, width])
         parts.extend([None, 8] for _ in self.context_embeddings)
         self.fusion.build(parts)
-        self.match_scale = self.add_weight(name="match_scale", shape=[], initializer=tf.constant_initializer(4.0))
-        if self.config.use_lexical:
-            self.lexical_scale = self.add_weight(
-                name="lexical_scale", shape=[], initializer=tf.constant_initializer(4.0)
-            )
         self.item_tokens = self.add_weight(
             name="item_tokens",
             shape=[config.items, config.text_length],
@@ -218,7 +159,7 @@ class Ranker(tf.keras.Model):
         if self.config.use_popularity:
             self.popularity_path.set_table(sales, first_day)
         if self.config.use_lexical:
-            self.lexical_path.set_table(table.tokens)
+            self.query_match.lexical_path.set_table(table.tokens)
         if self.config.sampled_items:
             self.sampler.set_table(sales.sum(0), table.servable)
         self.refresh_item_text()
@@ -251,8 +192,12 @@ class Ranker(tf.keras.Model):
         items = self.item_encoder(item_pooled, rows, training=training)
         positions = _rows(inputs[features.HISTORY_ITEMS_XF]) if sample is None else sample.positions
         slices = self._slices(inputs, items, positions, training)
-        query = self.query_projection(
-            self._pooled(inputs, features.QUERY_TOKENS_XF, features.QUERY_POOLED_XF, training)
+        query, match = self.query_match(
+            self._pooled(inputs, features.QUERY_TOKENS_XF, features.QUERY_POOLED_XF, training),
+            inputs[features.QUERY_TOKENS_XF] if config.use_lexical else None,
+            items,
+            item_pooled,
+            rows,
         )
         parts = [*self._sequence_parts(slices), query]
         if config.use_profile:
@@ -261,11 +206,7 @@ class Ranker(tf.keras.Model):
         for column, embedding in self.context_embeddings.items():
             parts.append(embedding(inputs[features.context_xf(column)]))
         vector = self.fusion([tf.cast(part, tf.float32) for part in parts], training=training)
-        query = tf.cast(query, tf.float32)
-        matched = tf.cast(items, tf.float32) + tf.cast(self.match_projection(item_pooled), tf.float32)
-        match = tf.cast(self.match_scale, tf.float32) * tf.matmul(_unit(query), _unit(matched), transpose_b=True)
-        if config.use_lexical:
-            match += tf.cast(self.lexical_scale, tf.float32) * self.lexical_path(inputs[features.QUERY_TOKENS_XF], rows)
+        servable = tf.cast(wanted(self.servable), tf.float32)
         interactions: list[tf.Tensor] = []
         repeated = habits = None
         if config.use_copy:
@@ -277,10 +218,9 @@ class Ranker(tf.keras.Model):
             )
             interactions.append(counted)
             asked = tf.cast(tf.reduce_any(query != 0, -1, keepdims=True), tf.float32)
-            best = tf.reduce_max(match, -1, keepdims=True)
-            own = tf.reduce_max(tf.where(repeated > 0, match, match.dtype.min), -1, keepdims=True)
-            behind = tf.where(tf.reduce_any(repeated > 0, -1, keepdims=True), own - best, 0)
-            habits = tf.concat([habits, asked, asked * behind], -1)
+            # No gradient: the gate would teach the query to match whatever belongs to its side.
+            evidence = self._evidence(tf.stop_gradient(match), repeated, servable, sample)
+            habits = tf.concat([habits, asked, asked * evidence], -1)
         if config.use_popularity:
             interactions.append(self.popularity_path(inputs[features.REQUEST_DAY_XF], rows))
         return UserState(
@@ -293,9 +233,20 @@ class Ranker(tf.keras.Model):
             slices=slices,
             positions=positions,
             items=items,
-            servable=tf.cast(wanted(self.servable), tf.float32),
+            servable=servable,
             sample=sample,
         )
+
+    def _evidence(self, match: tf.Tensor, repeated: tf.Tensor, servable: tf.Tensor, sample: Sample | None) -> tf.Tensor:
+        """log of Σ exp(match) over the history by that over other items, [B, 1]; 0 where one of them has no item."""
+        weights = tf.zeros_like(match) if sample is None else sample.corrections(self._own(sample))
+        far = tf.constant(-1e9, match.dtype)
+        weights = tf.where(servable > 0, weights, far)
+        sums = [
+            tf.reduce_logsumexp(tf.where(part, match + weights, far), -1, keepdims=True)
+            for part in (repeated > 0, repeated == 0)
+        ]
+        return tf.where(tf.minimum(*sums) > -1e8, sums[0] - sums[1], 0)
 
     def _pooled(self, inputs: Tensors, tokens: str, pooled: str, training: bool) -> tf.Tensor:
         if pooled in inputs:
@@ -336,20 +287,19 @@ class Ranker(tf.keras.Model):
         """(scores of all items [B, V], what to take off the raw score of an item outside the catalogue [B])."""
         scores, allowed = self.raw_scores(state), state.servable
         if state.sample is not None:
-            corrections = state.sample.corrections(self._own(state))
+            corrections = state.sample.corrections(self._own(state.sample))
             scores, allowed = scores + corrections, allowed * tf.cast(corrections > -1e8, tf.float32)
         if state.repeated is None or state.habits is None:
             return tf.where(allowed > 0, scores, -1e9), tf.zeros_like(scores[:, 0])
         return self.mixture(scores, state.repeated, state.habits, allowed, training=training)
 
-    def _own(self, state: UserState) -> tf.Tensor:
+    def _own(self, sample: Sample) -> tf.Tensor:
         """Float [B, R], 1 for items of the sample that are in the decision's own history or among its candidates."""
-        assert state.sample is not None
-        named = tf.concat([state.sample.positions, state.sample.candidates], 1)
+        named = tf.concat([sample.positions, sample.candidates], 1)
         hit = tf.cast(named >= 0, tf.float32)
         batch, number = tf.unstack(tf.shape(named))
         indices = tf.stack([tf.repeat(tf.range(batch), number), tf.reshape(tf.maximum(named, 0), [-1])], 1)
-        counts = tf.scatter_nd(indices, tf.reshape(hit, [-1]), [batch, tf.size(state.sample.rows)])
+        counts = tf.scatter_nd(indices, tf.reshape(hit, [-1]), [batch, tf.size(sample.rows)])
         return tf.cast(counts > 0, tf.float32)
 
     def _candidate_rows(self, state: UserState, inputs: Tensors) -> tf.Tensor:
@@ -367,40 +317,34 @@ class Ranker(tf.keras.Model):
         rows = tf.maximum(rows, 0)
         calibrated, normaliser = self._calibrated(state, training)
         warm = tf.logical_and(known, tf.gather(state.servable, rows) > 0)
-        pooled, covered = self._cold_text(inputs, training)
+        texts, where, words = self._cold_text(inputs, training)
         in_table = tf.cast(known, tf.float32)[:, :, tf.newaxis]
-        cold_item = tf.cast(self.item_encoder.from_text(pooled), tf.float32)
-        cold_text = cold_item + tf.cast(self.match_projection(pooled), tf.float32)
+        cold_item = tf.cast(self.item_encoder.from_text(texts), tf.float32)
         items = tf.gather(state.items, rows) * in_table + cold_item * (1 - in_table)
         counted = None
         if state.features is not None:
             counted = tf.zeros([tf.shape(rows)[0], tf.shape(rows)[1], state.features.shape[-1]])
+        query_tokens = inputs[features.QUERY_TOKENS_XF] if self.config.use_lexical else None
+        match = self.query_match.of_candidates(state.query, query_tokens, cold_item, texts, where, words)
         cold = self.head(state.vector, items, counted)
-        cold_match = tf.einsum("bd,bnd->bn", _unit(state.query), _unit(cold_text))
-        cold_match = tf.cast(self.match_scale, tf.float32) * cold_match + covered
-        cold += tf.where(known, tf.gather(state.match, rows, batch_dims=1), cold_match)
+        cold += tf.where(known, tf.gather(state.match, rows, batch_dims=1), match)
         if state.habits is not None:
             if not training:
                 cold = cold / tf.exp(self.mixture.log_temperature)
             cold = cold - normaliser[:, tf.newaxis]
         return tf.where(warm, tf.gather(calibrated, rows, batch_dims=1), cold)
 
-    def _cold_text(self, inputs: Tensors, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
-        """Pooled texts of unknown candidates, [B, N, h], and what their words add, [B, N]; zero for all others."""
+    def _cold_text(self, inputs: Tensors, training: bool) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Texts of the n unknown candidates: pooled, [B, N, h] (zero for others); (row, place) and tokens of each."""
         candidates = inputs[features.CANDIDATE_ITEMS_XF]
         places = tf.cast(inputs[features.CANDIDATE_TEXT_POSITIONS_XF], tf.int32)
-        tokens = inputs[features.CANDIDATE_TOKENS_XF]
         unknown = tf.gather(candidates, tf.maximum(places, 0), batch_dims=1) == features.UNKNOWN_ID
-        where = tf.cast(tf.where(tf.logical_and(places >= 0, unknown)), tf.int32)
-        tokens = tf.gather_nd(tokens, where)
+        found = tf.cast(tf.where(tf.logical_and(places >= 0, unknown)), tf.int32)
+        tokens = tf.gather_nd(inputs[features.CANDIDATE_TOKENS_XF], found)
         pooled = self.text_encoder.pool(tokens, training=training)
-        targets = tf.stack([where[:, 0], tf.gather_nd(places, where)], 1)
+        where = tf.stack([found[:, 0], tf.gather_nd(places, found)], 1)
         batch, number = tf.unstack(tf.shape(candidates))
-        covered = tf.zeros([batch, number])
-        if self.config.use_lexical:
-            shares = self.lexical_path.of_texts(inputs[features.QUERY_TOKENS_XF], where[:, 0], tokens)
-            covered = tf.scatter_nd(targets, tf.cast(self.lexical_scale, tf.float32) * shares, [batch, number])
-        return tf.scatter_nd(targets, pooled, [batch, number, self.text_encoder.hidden_size]), covered
+        return tf.scatter_nd(where, pooled, [batch, number, self.text_encoder.hidden_size]), where, tokens
 
     def call(self, inputs: Tensors, training: bool = False) -> tf.Tensor:
         state = self.encode_user(inputs, training=training)
@@ -445,7 +389,7 @@ class Ranker(tf.keras.Model):
                 state.slices["slice_mask"],
                 state.items,
                 tf.reshape(rows, shape),
-                None if state.sample is None else state.sample.corrections(self._own(state)),
+                None if state.sample is None else state.sample.corrections(self._own(state.sample)),
             )
             found["reconstruction_items"], found["reconstruction_vector"] = by_item, by_vector
             total += weights["reconstruction"] * (by_item + by_vector)
@@ -492,8 +436,3 @@ class Ranker(tf.keras.Model):
 def _rows(ids: tf.Tensor) -> tf.Tensor:
     """Rows of the catalogue, int32; -1 for unknown items and padding."""
     return tf.maximum(tf.cast(ids, tf.int32) - features.FIRST_KNOWN_ID, -1)
-
-
-def _unit(vectors: tf.Tensor) -> tf.Tensor:
-    """Rows of length 1; a zero row stays zero."""
-    return tf.math.l2_normalize(vectors, -1, epsilon=1e-9)

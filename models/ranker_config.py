@@ -26,6 +26,10 @@ class RankerConfig:
       loss_weights: weight of each loss: catalogue, listwise, binary, reconstruction.
       label_smoothing: of the catalogue loss.
       sampled_items: items drawn for a training step in place of the whole catalogue; 0 takes the whole one.
+
+    Raises:
+      ValueError: for an `item_text` or `merge_source` that is not one of the two, or `label_smoothing` with
+        `sampled_items`.
     """
 
     items: int
@@ -61,3 +65,13 @@ class RankerConfig:
     loss_weights: dict[str, float] = dataclasses.field(default_factory=lambda: {"catalogue": 1.0})
     label_smoothing: float = 0.0
     sampled_items: int = 0
+
+    def __post_init__(self) -> None:
+        if self.item_text not in ("table", "through"):
+            raise ValueError(f"item_text must be `table` or `through`, not {self.item_text!r}.")
+        if self.merge_source not in ("codes", "vectors"):
+            raise ValueError(f"merge_source must be `codes` or `vectors`, not {self.merge_source!r}.")
+        if self.sampled_items and self.label_smoothing:
+            raise ValueError(
+                "label_smoothing spreads over the whole catalogue; expected it to be 0 with sampled_items."
+            )

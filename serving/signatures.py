@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from models import features
 from models.dense_inputs import dense_inputs
-from models.ranker import Ranker, UserState
+from models.ranker import Ranker
+from models.user_state import UserState
 from serving import contract
 
 _DTYPES = {"string": tf.string, "int64": tf.int64, "float": tf.float32}

@@ -120,7 +120,7 @@ class CatalogueRanking(tf.keras.callbacks.Callback):
 
 
 def _raw_scores(model: Ranker, inputs: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """(raw scores [B, V], repeated [B, V], habits [B, 3]); the last two are counted even where the model has no use."""
+    """(raw scores [B, V], repeated [B, V], habits [B, n]); without the repeat path no habits."""
     state = model.encode_user(inputs)
     scores = model.raw_scores(state)
     if state.repeated is not None:
@@ -129,7 +129,7 @@ def _raw_scores(model: Ranker, inputs: dict[str, tf.Tensor]) -> tuple[tf.Tensor,
     hit = tf.cast(state.positions >= 0, tf.float32)
     rows = tf.repeat(tf.range(tf.shape(known)[0]), tf.shape(known)[1])
     counts = tf.scatter_nd(tf.stack([rows, tf.reshape(known, [-1])], 1), tf.reshape(hit, [-1]), tf.shape(scores))
-    return scores, tf.cast(counts > 0, tf.float32), tf.zeros([tf.shape(scores)[0], 3])
+    return scores, tf.cast(counts > 0, tf.float32), tf.zeros([tf.shape(scores)[0], 0])
 
 
 class CheckpointKeeper(tf.keras.callbacks.Callback):

@@ -82,7 +82,7 @@ def _print_rejects(console: Console, tables: RawTables, file: str | None) -> Non
 
 
 def _print_decisions(console: Console, prepared: Prepared) -> None:
-    boundaries = prepared.builder.boundaries
+    boundaries, decisions = prepared.builder.boundaries, prepared.settings.decisions
     numbers: collections.Counter[str] = collections.Counter()
     labels: collections.Counter[str] = collections.Counter()
     left_out: collections.Counter[str] = collections.Counter()
@@ -94,7 +94,10 @@ def _print_decisions(console: Console, prepared: Prepared) -> None:
         events, users = events + len(log.times), users + 1
         for moment in prepared.builder.moments(log, left_out):
             numbers[moment.split] += 1
-            labels[moment.split] += len(np.unique(log.items[moment.labels]))
+            bought = len(np.unique(log.items[moment.labels]))
+            kept = min(bought, decisions.max_positives, decisions.candidates)
+            labels[moment.split] += kept
+            left_out[f"{moment.split}: positives beyond max_positives"] += bought - kept
             rank = _as_an_example(log, moment)
             if best is None or rank < best[0]:
                 best = rank, log, moment
@@ -110,10 +113,10 @@ def _print_decisions(console: Console, prepared: Prepared) -> None:
         ("split", ">decisions", ">positives", "when (UTC)"),
         [(split, numbers[split], labels[split], about[split]) for split in SPLITS],
     )
-    if left_out:
-        _print(console, "Left out of the decisions", ("what", ">number"), sorted(left_out.items()))
+    if counted := sorted((+left_out).items()):
+        _print(console, "Left out of the decisions", ("what", ">number"), counted)
     if best is None:
-        kinds = ", ".join(prepared.settings.decisions.label_event_types)
+        kinds = ", ".join(decisions.label_event_types)
         raise DataError(
             f"no decision can be made: no user has an event of type {kinds} "
             f"where a decision may lie; expected some between {iso(boundaries.train_start)} and "

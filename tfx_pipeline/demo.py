@@ -81,9 +81,10 @@ def run(root: pathlib.Path, console: Console) -> int:
       DemoError, DataError, SettingsError, CallError: when a step cannot be done.
     """
     started = time.monotonic()
+    data = root / "demo" / "data"
     environment = {
         "PIPELINE_CONFIG": str(CONFIG),
-        "PIPELINE_DATA": str(root / "demo" / "data"),
+        "PIPELINE_DATA": str(data),
         "PIPELINE_ROOT": str(root),
         # Where `tfx` remembers pipelines: here, not in the home folder, so that checkouts do not meet.
         "LOCAL_HOME": str(root / ".tfx"),
@@ -93,7 +94,7 @@ def run(root: pathlib.Path, console: Console) -> int:
     logs.mkdir(parents=True, exist_ok=True)
 
     with _step(console, 1, "The data of a synthetic shop"):
-        new = synthetic.write(SHOP, place.data)
+        new = synthetic.write(SHOP, data)
         prepared = prepare(raw_tables.read(place.settings.data, place.data), place.settings)
         tables = prepared.tables
         console.print(

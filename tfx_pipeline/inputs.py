@@ -136,7 +136,7 @@ def training_decisions(
     batch_size: int,
     seed: int,
     epochs: range,
-    smallest_batch: int = 1,
+    replicas: int = 1,
     encode: Encode | None = None,
 ) -> tuple[tf.data.Dataset, int]:
     """As `decisions`, but shuffled, for several epochs.
@@ -148,7 +148,7 @@ def training_decisions(
       files, transform, settings, batch_size, encode: as for `decisions`.
       seed: of the shuffling.
       epochs: which ones, counted from 0: epoch e comes in the same order whichever is the first.
-      smallest_batch: smaller ones are left out.
+      replicas: that share a batch; what would leave one of them without a row is left out.
 
     Returns:
       (all epochs, one after the other; batches an epoch).
@@ -156,13 +156,13 @@ def training_decisions(
     parsed = _parsed(_records(files, parallel=4), transform, settings, encode).cache()
 
     def batched(dataset: tf.data.Dataset) -> tf.data.Dataset:
-        dataset = dataset.bucket_by_sequence_length(
+        batches = dataset.bucket_by_sequence_length(
             element_length_func=lambda inputs: tf.size(inputs[features.HISTORY_ITEMS_XF]),
             bucket_boundaries=[16, 32, 64, 128, 256, 512],
             bucket_batch_sizes=[batch_size] * 7,
             padding_values=_padding_values(parsed.element_spec),
         )
-        return dataset.filter(lambda inputs: tf.shape(inputs[features.LABEL])[0] >= smallest_batch)
+        return batches if replicas == 1 else _for_all_replicas(batches, replicas)
 
     # How many decisions a bucket holds, and so the number of batches, is the same in every order.
     steps = sum(1 for _ in batched(parsed))
@@ -170,6 +170,22 @@ def training_decisions(
     # Skipping costs time for batching only, and nothing else brings the shuffles to where an uninterrupted run is.
     wanted = shuffled.repeat(epochs.stop).skip(epochs.start * steps)
     return wanted.map(_finish, tf.data.AUTOTUNE).prefetch(2), steps
+
+
+def _for_all_replicas(batches: tf.data.Dataset, replicas: int) -> tf.data.Dataset:
+    """Batches that give every replica a row: too uneven ones are cut to a multiple of `replicas`, smaller ones go.
+
+    Without a static size, tf.distribute hands each replica ⌈n/replicas⌉ of n rows and the last ones what is left: of 5
+    rows the fourth gets none.
+    """
+
+    def cut(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        size = tf.shape(inputs[features.LABEL])[0]
+        share = (size + replicas - 1) // replicas
+        kept = tf.where(share * (replicas - 1) < size, size, size - size % replicas)
+        return {name: value[:kept] for name, value in inputs.items()}
+
+    return batches.map(cut).filter(lambda inputs: tf.shape(inputs[features.LABEL])[0] > 0)
 
 
 def _records(files: Sequence[str], parallel: int = 1) -> tf.data.Dataset:

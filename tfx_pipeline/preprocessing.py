@@ -19,8 +19,6 @@ from tensorflow_text.python.ops.bert_tokenizer import BasicTokenizer
 from models import features, wordpiece
 from tfx_pipeline import settings as settings_module
 
-SECONDS_PER_DAY = 86_400
-
 
 def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> dict[str, Any]:
     """Maps raw features to transformed ones.
@@ -53,7 +51,7 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     outputs[features.HISTORY_TYPES_XF] = _with_values(types, _lookup(types.values, type_vocabulary))
 
     request_time = _dense(inputs[features.REQUEST_TIME], 0)
-    outputs[features.REQUEST_DAY_XF] = request_time[:, tf.newaxis] // SECONDS_PER_DAY
+    outputs[features.REQUEST_DAY_XF] = request_time[:, tf.newaxis] // features.SECONDS_PER_DAY
     gaps = _gap_days(request_time, times)
     outputs[features.HISTORY_GAPS_XF] = _with_values(times, gaps)
     boundaries = tft.quantiles(gaps, transform.gap_buckets, epsilon=0.01)
@@ -142,7 +140,7 @@ def _gap_days(request_time: tf.Tensor, times: tf.SparseTensor) -> tf.Tensor:
     """Days from each event to the request, [number of events], never negative."""
     asked = tf.gather(request_time, times.indices[:, 0])
     seconds = tf.cast(tf.maximum(asked - times.values, 0), tf.float64)
-    return tf.cast(seconds / SECONDS_PER_DAY, tf.float32)
+    return tf.cast(seconds / features.SECONDS_PER_DAY, tf.float32)
 
 
 def _price(price: Any, buckets: int) -> tuple[tf.Tensor, tf.Tensor]:

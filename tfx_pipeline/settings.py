@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import math
 import pathlib
 import types
 import typing
@@ -24,6 +25,7 @@ from typing import Any
 import yaml
 
 from models import features
+from serving import contract
 
 
 class SettingsError(ValueError):
@@ -367,6 +369,7 @@ class Settings:
 _CHOICES = {
     "data.adapter": ("tables", "online_retail"),
     "decisions.kind": ("session", "window"),
+    "decisions.profile_text.sources": ("free_text", "queries", "reviews", "titles"),
     "model.text_encoder.trainable": ("frozen", "top_n", "full"),
     "model.text_encoder.pooling": ("mean", "cls", "max"),
     "model.item_text": ("table", "through"),
@@ -407,6 +410,10 @@ _RANGES: dict[str, tuple[float, float]] = {
     "train.warmup_share": (0, 0.99),
     "train.weight_decay": (0, 1e3),
     "train.average_decay": (0, 0.999999),
+    "train.losses.catalogue": (0, 1e6),
+    "train.losses.listwise": (0, 1e6),
+    "train.losses.binary": (0, 1e6),
+    "train.losses.reconstruction": (0, 1e6),
     "train.losses.label_smoothing": (0, 0.99),
     "train.losses.sampled_items": (0, 1e7),
     "serve.top_k": (1, 1e5),
@@ -426,8 +433,11 @@ def load(path: str | pathlib.Path) -> Settings:
     path = pathlib.Path(path)
     merged: dict[str, Any] = {}
     content = _read_yaml(path)
-    for include in content.pop("include", []):
-        merged = _merge(merged, _read_yaml(path.parent / include))
+    includes = _convert(tuple[str, ...], content.pop("include", []), str(path), "include")
+    for file in (path.parent / include for include in includes):
+        included = _read_yaml(file)
+        _build(Settings, included, str(file), "")  # so that an error names this file
+        merged = _merge(merged, included)
     merged = _merge(merged, content)
     settings = from_dict(merged, str(path))
     if not settings.name:
@@ -438,13 +448,33 @@ def load(path: str | pathlib.Path) -> Settings:
 def from_dict(content: dict[str, Any], origin: str = "settings") -> Settings:
     """Builds settings from plain values, with the same checks as `load`."""
     settings: Settings = _build(Settings, content, origin, "")
+    if settings.train.losses.sampled_items and settings.train.losses.label_smoothing:
+        raise SettingsError(
+            f"{origin}: `train.losses.label_smoothing` spreads over the whole catalogue; expected it to be 0 with "
+            "`sampled_items`."
+        )
     events, length = settings.model.max_history, settings.model.slice_length
     if events % length:
         raise SettingsError(
             f"{origin}: `model.max_history` is {events} and `model.slice_length` {length}; expected whole slices, "
             f"such as a `max_history` of {length * (events // length + 1)}."
         )
+    _check_context(settings.data.context, origin)
     return settings
+
+
+def _check_context(columns: tuple[str, ...], origin: str) -> None:
+    taken = set(features.raw_features(()))
+    taken |= {value for name, value in vars(features).items() if name.endswith(("_XF", "_VOCABULARY"))}
+    for signature in (contract.RANK, contract.RECOMMEND):
+        taken |= {part.name for part in contract.signature_inputs(signature)}
+    for column in columns:
+        names = {column, features.context_xf(column), features.context_vocabulary(column)}
+        if not column or columns.count(column) > 1 or names & taken:
+            raise SettingsError(
+                f"{origin}: `data.context` names {column!r}; expected each column once, and none whose name a feature, "
+                "a vocabulary or an input of a signature has."
+            )
 
 
 def to_dict(settings: Any) -> dict[str, Any]:
@@ -508,9 +538,6 @@ def _convert(hint: Any, value: Any, origin: str, name: str) -> Any:
         if not isinstance(value, dict):
             raise wrong("a mapping")
         return _build(hint, value, origin, f"{name}.")
-    choices = _CHOICES.get(name)
-    if choices and value not in choices:
-        raise wrong(f"one of {', '.join(choices)}")
     shape = typing.get_origin(hint)
     if shape is tuple:
         if not isinstance(value, (list, tuple)):
@@ -524,13 +551,18 @@ def _convert(hint: Any, value: Any, origin: str, name: str) -> Any:
         return {str(key): _convert(inner, item, origin, f"{name}.{key}") for key, item in value.items()}
     if isinstance(hint, types.UnionType):
         raise TypeError(f"unsupported annotation of {name}")
+    choices = _CHOICES.get(name)
+    if choices and value not in choices:
+        raise wrong(f"one of {', '.join(choices)}")
     if hint is bool:
         if not isinstance(value, bool):
             raise wrong("true or false")
         return value
     if hint in (int, float):
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or (hint is int and value != int(value)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             raise wrong("a whole number" if hint is int else "a number")
+        if hint is int and value != int(value):
+            raise wrong("a whole number")
         low, high = _RANGES.get(name, (value, value))
         if not low <= value <= high:
             raise wrong(f"a number from {low:g} to {high:g}")

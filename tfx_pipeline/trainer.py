@@ -156,11 +156,11 @@ def fit(
 ) -> Fitted:
     """Fits a ranker.
 
-    A validation fit knows nothing of the day of the first eval decision or later, stops early, and keeps the best
+    A validation fit sees no event of the day of the first eval decision or later, stops early, and keeps the best
     epoch. A final fit knows everything and trains for the number of epochs that the validation fit found best.
 
     A fit that was killed goes on after its last whole epoch with the weights, the optimizer and the order of decisions
-    of an uninterrupted one; only dropout draws other numbers.
+    of an uninterrupted one; only dropout and `sampled_items` draw other numbers.
 
     Args:
       settings: of the pipeline.
@@ -228,9 +228,9 @@ def _train(
     encode, losses = _encode(model), train.losses
     if train.xla and (encode is None or losses.listwise or losses.binary or losses.sampled_items):
         raise ValueError(
-            "train.xla needs a frozen text encoder, the full softmax, and neither the listwise nor the binary loss: BERT "
-            "on the rows that hold a text, texts of unknown candidates, and the items of a sample have no shape that XLA "
-            "knows beforehand."
+            "train.xla needs a frozen text encoder, the full softmax, and neither the listwise nor the binary loss: "
+            "BERT on the rows that hold a text, texts of unknown candidates, and a sample have no shape that XLA knows "
+            "beforehand."
         )
     done = keeper.state["epochs_done"]
     decisions, steps = inputs.training_decisions(
@@ -241,7 +241,7 @@ def _train(
         seed=train.seed,
         epochs=range(done, epochs),
         # A replica without a row has no gradient of the right shape.
-        smallest_batch=hardware.strategy.num_replicas_in_sync,
+        replicas=hardware.strategy.num_replicas_in_sync,
         encode=encode,
     )
     if not steps:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import sys
 from typing import Any
 
@@ -28,6 +29,9 @@ from tfx_pipeline.settings import Settings
 #: Where tfx_pipeline/Dockerfile puts the project in the image.
 IMAGE_HOME = "/pipeline"
 
+#: What Vertex AI Pipelines takes as a pipeline's name.
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,127}")
+
 _google = tfx.extensions.google_cloud_ai_platform
 
 
@@ -40,12 +44,17 @@ def make_pipeline(settings: Settings, config: pathlib.Path, data_path: str) -> t
       data_path: the raw tables, on Cloud Storage: their folder, or the one file; read only when the pipeline runs.
 
     Raises:
-      SettingsError: if the settings lack what Vertex needs, the data is on this machine, or the schema is not there.
+      SettingsError: if the settings lack what Vertex needs or have a name that it refuses, the data is on this machine,
+        or the schema is not there.
     """
     vertex = settings.vertex
     for name in ("project", "root", "serving", "image"):
         if not getattr(vertex, name):
             raise settings_lib.SettingsError(f"{config}: `vertex.{name}` is missing; Vertex AI Pipelines needs it.")
+    if not _NAME.fullmatch(settings.name):
+        raise settings_lib.SettingsError(
+            f"{config}: `name` is {settings.name!r}; Vertex AI Pipelines wants lower-case letters, digits and hyphens."
+        )
     if isinstance(path_of(data_path), pathlib.Path):
         raise settings_lib.SettingsError(
             f"{data_path}: is a path of this machine; expected one such as gs://BUCKET/tables."

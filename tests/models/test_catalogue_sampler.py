@@ -77,6 +77,17 @@ def test_an_item_that_was_not_drawn_counts_for_its_own_decision_only():
     assert corrections[0, place] == 0 and corrections[1, place] == np.float32(-1e9)
 
 
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_probabilities_keep_their_precision_under_a_mixed_policy(tools, policy):
+    tf.keras.utils.set_random_seed(4)
+    exact = make(50)(none(), none())
+    tf.keras.utils.set_random_seed(4)
+    with tools.precision(policy):
+        found = make(50)(none(), none())
+    np.testing.assert_array_equal(found.rows, exact.rows)
+    np.testing.assert_array_equal(found.log_weights, exact.log_weights)
+
+
 def test_no_samples_are_refused():
     with pytest.raises(ValueError, match="at least 1, not 0"):
         CatalogueSampler(ITEMS, 0)

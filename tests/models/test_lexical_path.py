@@ -50,6 +50,16 @@ def test_weights_of_words_that_are_in_the_query_and_in_items_learn(path):
     assert set(np.flatnonzero(np.abs(gradient) > 1e-6)) == {3, 7}
 
 
+def test_many_texts_cost_no_row_of_the_whole_vocabulary_each():
+    path = LexicalPath(wordpieces=30_000, items=1, text_length=2, ignored=(0,))
+    path.set_table(np.array([[1, 2]]))
+    texts = tf.function(path.of_texts).get_concrete_function(
+        tf.TensorSpec([1, 3], tf.int64), tf.TensorSpec([500], tf.int32), tf.TensorSpec([500, 2], tf.int64)
+    )
+    sizes = [output.shape.num_elements() or 0 for op in texts.graph.get_operations() for output in op.outputs]
+    assert max(sizes) <= 30_000
+
+
 def test_padding_must_be_ignored():
     with pytest.raises(ValueError, match="the id of padding"):
         LexicalPath(WORDS, 3, 4, ())

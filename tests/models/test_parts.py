@@ -9,9 +9,11 @@ from models.fusion import UserFusion
 from models.item_encoder import ItemEncoder
 from models.layers.repeat_mixture import RepeatMixture
 from models.layers.transformer_block import TransformerBlock
+from models.lexical_path import LexicalPath
 from models.merge import MergeLayer
 from models.paths import PopularityPath, RepeatPath
 from models.profile_encoder import ProfileEncoder
+from models.query_match import QueryMatch
 from models.ranking_head import RankingHead
 from models.slice_autoencoder import SliceAutoencoder
 
@@ -37,6 +39,10 @@ TOKENS = tf.constant([[2, 7, 3, 0], [0, 0, 0, 0], [2, 9, 30, 3]])
 
 def fill_popularity(path):
     path.set_table(np.random.default_rng(1).integers(0, 9, (5, 4)), 100)
+
+
+def fill_words(path):
+    path.set_table(np.array([[2, 5, 5], [2, 3, 7], [2, 6, 0], [2, 5, 3]]))
 
 
 def fill_items(encoder):
@@ -97,6 +103,18 @@ PARTS = {
         dict(items=4, days=5, windows=(1, 3)),
         [tf.constant([103, 100, 99], tf.int64)],
         dict(dtype="float32", prepare=fill_popularity),
+    ),
+    "lexical_path": (
+        LexicalPath,
+        dict(wordpieces=9, items=4, text_length=3, ignored=(0, 2)),
+        [tf.constant([[2, 5, 7, 0], [2, 3, 0, 0], [5, 3, 7, 6]], tf.int64)],
+        dict(dtype="float32", prepare=fill_words),
+    ),
+    "query_match": (
+        QueryMatch,
+        dict(dimension=3, text_dimension=5, wordpieces=9, items=4, text_length=3, ignored=(0, 2)),
+        [normal(3, 5), tf.constant([[2, 5, 7], [2, 3, 0], [5, 3, 7]], tf.int64), normal(4, 3), normal(4, 5)],
+        dict(dtype="float32", prepare=lambda part: fill_words(part.lexical_path), shared=[2, 3]),
     ),
     "repeat_mixture": (
         RepeatMixture,

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from models import features
+from models.catalogue_sampler import CatalogueSampler, Sample
 
 SWITCHES = {
     "all": {},
@@ -198,6 +199,40 @@ def test_a_sample_that_a_decision_names_in_full_has_the_loss_of_the_whole_catalo
         assert float(found[name]) == pytest.approx(float(value), rel=1e-4), name
 
 
+def test_what_was_drawn_counts_by_its_weight_in_the_softmax_and_in_the_reconstruction(tools, monkeypatch):
+    weights = np.array([0.9, -1.3, 0.4, -np.inf, 1.7, -0.6])
+    rows = tf.range(6)
+
+    def drawn(self, positions, candidates):
+        return Sample(rows, positions, candidates, tf.constant(weights, tf.float32))
+
+    monkeypatch.setattr(CatalogueSampler, "__call__", drawn)
+    ranker = tools.make_ranker(sampled_items=1, use_copy=False)
+    inputs, labels = tools.request(), tf.constant(tools.labels)
+    state = ranker.encode_user(inputs, training=True)
+    own = [{0, 1, 2, 5}, {1, 4}, {3, 0, 1}]  # named by history or candidates
+    corrections = np.array([[0 if i in named else max(weights[i], -1e9) for i in range(6)] for named in own])
+
+    def log_softmax(logits):
+        return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+
+    log_p = log_softmax(ranker.raw_scores(state).numpy() + corrections)
+    per_decision = [-(log_p[0, 0] + log_p[0, 2]) / 2, -log_p[1, 1], -log_p[2, 0]]
+    of_items = log_softmax(
+        np.einsum("bsd,vd->bsv", state.slices["reconstructions"], state.items) + corrections[:, np.newaxis]
+    )
+    places = state.slices["positions"].numpy()[0]  # only the first decision has known events
+    events = [
+        (i // 2, int(state.positions[0, p])) for i, p in enumerate(places) if p >= 0 and state.positions[0, p] >= 0
+    ]
+    found = ranker.compute_losses(inputs, labels, training=True)
+    root = np.sqrt([2, 1, 1])
+    assert float(found["catalogue"]) == pytest.approx((per_decision * root).sum() / root.sum(), rel=1e-5)
+    assert len(events) == 4
+    expected = -np.mean([of_items[0, s, item] for s, item in events])
+    assert float(found["reconstruction_items"]) == pytest.approx(expected, rel=1e-5)
+
+
 def test_a_sampled_step_touches_the_ids_of_the_sample_only(tools):
     few = {
         features.CANDIDATE_ITEMS_XF: [[2, 3]] * 3,
@@ -220,7 +255,7 @@ def test_words_of_a_query_lift_the_items_that_hold_them(tools):
     inputs = tools.request(**{features.QUERY_TOKENS_XF: query})
     holding = (table.tokens == query[1, 1]).any(1)
     before = ranker.encode_user(inputs).match.numpy()
-    ranker.lexical_scale.assign_add(2.0)
+    ranker.query_match.lexical_scale.assign_add(2.0)
     lifted = ranker.encode_user(inputs).match.numpy() - before
     np.testing.assert_allclose(lifted[1], 2.0 * holding, atol=1e-5)
     np.testing.assert_allclose(lifted[[0, 2]], 0, atol=1e-6)
@@ -238,3 +273,28 @@ def test_asking_for_something_else_lowers_the_share_of_repeats(tools):
     shares = (np.exp(ranker.score_catalogue(state)) * state.repeated.numpy()).sum(1)
     assert state.habits[0, 4] > state.habits[1, 4] and state.habits[2, 4] == 0
     assert shares[0] > shares[1] > shares[2] == 0
+
+
+def test_a_match_that_may_not_be_recommended_says_nothing_to_the_gate(tools):
+    table = tools.small_table()
+    query = np.tile([2, table.tokens[2, 2], 3], [3, 1])
+    history = [[3, 2, 0, 0, 0], [4, 3, 0, 0, 0], [4, 0, 0, 0, 0]]  # of rows + 2: item 2 is in the last two
+    inputs = tools.request(**{features.QUERY_TOKENS_XF: query, features.HISTORY_ITEMS_XF: history})
+    ranker = tools.make_ranker(table)
+    state = ranker.encode_user(inputs)
+    assert (state.match.numpy().argmax(1) == 2).all()
+    ranker.servable.assign([1, 1, 0, 1, 1, 1])
+    mass = np.exp(state.match.numpy().astype(np.float64))
+    own = [(mass[0, :2].sum(), mass[0, 3:].sum()), (mass[1, 1], mass[1, 0] + mass[1, 3:].sum()), (1, 1)]
+    expected = [np.log(repeats / rest) for repeats, rest in own]
+    np.testing.assert_allclose(ranker.encode_user(inputs).habits[:, 4], expected, atol=1e-5)
+
+
+def test_the_gate_teaches_the_query_nothing(tools):
+    """The share of repeats moves with the match, but no gradient goes from there into what matches."""
+    ranker = tools.make_ranker(loss_weights={"catalogue": 1.0})
+    inputs = tools.request(**{features.QUERY_TOKENS_XF: [[2, 23, 3]] * 3})
+    with tf.GradientTape() as tape:
+        evidence = ranker.encode_user(inputs).habits[0, 4]
+    assert abs(float(evidence)) > 1e-3
+    assert all(gradient is None for gradient in tape.gradient(evidence, ranker.query_match.trainable_variables))

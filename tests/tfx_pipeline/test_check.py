@@ -66,6 +66,17 @@ def test_a_person_sees_what_was_read_and_one_decision(shop, capsys):
     assert row["reason"] == "unparsable timestamp" and row["timestamp"] == "soon"
 
 
+def test_positives_are_those_that_will_be_ranked(shop, capsys):
+    content = CONFIG.replace("context: [country]", "context: [country]\n  max_reject_share: 0.2")
+    (shop / "shop.yaml").write_text(content + "  max_positives: 1\n")
+    with (shop / "events.csv").open("a") as file:
+        file.write(f"u,l,buy,{9 * DAY + 6},4,\n")
+    assert run(shop) == 0
+    cells = [[cell.strip() for cell in line.strip("│┃").split("│")] for line in capsys.readouterr().out.splitlines()]
+    assert ["eval", "2", "2"] in [row[:3] for row in cells]
+    assert ["eval: positives beyond max_positives", "1"] in cells
+
+
 def test_tables_and_rejects_on_a_file_system_of_tensorflow(shop, capsys):
     (shop / "shop.yaml").write_text(CONFIG.replace("context: [country]", "context: [country]\n  max_reject_share: 0.2"))
     assert run(shop) == 0

@@ -17,23 +17,42 @@ CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
         ({"train": {"epochs": "many"}}, r"`train\.epochs` is 'many'; expected a whole number"),
         ({"train": {"epochs": 0}}, r"`train\.epochs` is 0; expected a number from 1"),
         ({"train": {"batch_size": 1.5}}, r"`train\.batch_size` is 1\.5; expected a whole number"),
+        ({"train": {"epochs": float("inf")}}, r"`train\.epochs` is inf; expected a whole number"),
+        ({"evaluate": {"thresholds": {"mrr": float("nan")}}}, r"`evaluate\.thresholds\.mrr` is nan; expected a number"),
+        ({"train": {"losses": {"binary": -1}}}, r"`train\.losses\.binary` is -1; expected a number from 0"),
         ({"train": {"final": 1}}, r"`train\.final` is 1; expected true or false"),
         ({"train": {"monitor": "nonsense"}}, r"`train\.monitor` is 'nonsense'; expected one of ndcg@10"),
         ({"model": {"merge": "sum"}}, r"`model\.merge` is 'sum'; expected one of weighted"),
         ({"model": {"entry": "bogus"}}, r"`model\.entry` is 'bogus'"),
         ({"model": {"dropout": 7}}, r"`model\.dropout` is 7; expected a number from 0 to 0\.99"),
         ({"model": {"text_encoder": []}}, r"`model\.text_encoder` is \[\]; expected a mapping"),
+        (
+            {"decisions": {"profile_text": {"sources": ["titles", "query"]}}},
+            r"`decisions\.profile_text\.sources` is 'query'; expected one of free_text, queries, reviews, titles",
+        ),
         ({"data": {"context": "country"}}, r"`data\.context` is 'country'; expected a list"),
         (
             {"model": {"max_history": 40, "slice_length": 16}},
             r"settings: `model\.max_history` is 40 and `model\.slice_length` 16; expected .* a `max_history` of 48\.$",
         ),
         ({"model": {"max_history": 8}}, r"`max_history` of 16"),
+        ({"train": {"losses": {"sampled_items": 9, "label_smoothing": 0.1}}}, r"to be 0 with `sampled_items`"),
     ],
 )
 def test_what_cannot_be_used_is_named(content, message):
     with pytest.raises(settings.SettingsError, match=message):
         settings.from_dict(content)
+
+
+@pytest.mark.parametrize("column", ["", "query", "label", "item_price", "history_length", "exclude_count", "category"])
+def test_a_context_column_that_would_replace_something_else_is_refused(column):
+    with pytest.raises(settings.SettingsError, match=f"`data.context` names '{column}'"):
+        settings.from_dict({"data": {"context": ["country", column]}})
+
+
+def test_a_context_column_is_named_once():
+    with pytest.raises(settings.SettingsError, match=r"`data\.context` names 'country'; expected each column once"):
+        settings.from_dict({"data": {"context": ["country", "age", "country"]}})
 
 
 def test_files_are_merged_key_by_key_and_the_file_itself_wins(tmp_path):
@@ -52,9 +71,13 @@ def test_files_are_merged_key_by_key_and_the_file_itself_wins(tmp_path):
         ("train: {epochs: 1}", "`name` is missing"),
         ("name: x\nmodel: {max_history: 50}", r"c\.yaml: `model\.max_history` is 50"),
         ("name: x\ninclude: [no.yaml]", r"no\.yaml: cannot be read"),
+        ("name: x\ninclude:", r"c\.yaml: `include` is None; expected a list"),
+        ("name: x\ninclude: a.yaml", r"c\.yaml: `include` is 'a\.yaml'; expected a list"),
+        ("name: x\ninclude: [a.yaml]", r"a\.yaml: unknown key `train\.epoks`"),
     ],
 )
 def test_unusable_files_are_one_sentence(tmp_path, text, message):
+    (tmp_path / "a.yaml").write_text("train: {epoks: 1}", encoding="utf-8")
     (tmp_path / "c.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(settings.SettingsError, match=message):
         settings.load(tmp_path / "c.yaml")

@@ -214,6 +214,12 @@ def test_missing_vertex_settings_are_named(tmp_path):
         vertex_runner.make_pipeline(settings.from_dict(content), tmp_path / "x.yaml", "gs://data")
 
 
+def test_a_name_that_vertex_refuses_is_said(tmp_path):
+    named = settings.from_dict({**CONTENT, "name": "my_shop"})
+    with pytest.raises(settings.SettingsError, match=r"x\.yaml: `name` is 'my_shop'; Vertex AI Pipelines wants"):
+        vertex_runner.make_pipeline(named, tmp_path / "x.yaml", "gs://data")
+
+
 # --- the image, as far as it can be held against the tree without building it -------------------------------------
 def instructions():
     """(instruction, arguments) of the Dockerfile, comments left out, continued lines joined."""

@@ -10,7 +10,7 @@ import numpy as np
 from models import features
 from tfx_pipeline import settings as settings_lib
 
-DAY = 86_400
+DAY = features.SECONDS_PER_DAY
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def boundary(value: str, first: int, last: int) -> int:
       Seconds since 1970-01-01 UTC. The share "1.0" lies just after the last event.
 
     Raises:
-      SettingsError: if the value is neither.
+      SettingsError: if the value is neither; a year alone, such as "2012", is none.
     """
     try:
         share = float(value)
@@ -103,6 +103,8 @@ def boundary(value: str, first: int, last: int) -> int:
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=datetime.timezone.utc)
         return int(moment.timestamp())
+    if not 0 <= share <= 1:
+        raise settings_lib.SettingsError(f"a boundary is {value!r}; expected an ISO date or a share from 0 to 1.")
     return first + round((last + 1 - first) * share)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models import features
-from tfx_pipeline.example_gen.boundaries import Boundaries
+from tfx_pipeline.example_gen.boundaries import DAY, Boundaries
 from tfx_pipeline.example_gen.decision import Decision
 from tfx_pipeline.example_gen.item_table import ItemStats, ItemTable
 from tfx_pipeline.example_gen.sampling import PopularitySampler, generator
@@ -69,9 +69,9 @@ class DecisionBuilder:
 
     What the bytes of a decision at time t depend on, given the boundaries, in every split:
 
-    - Before t: the user's events and reviews, and which negatives can be drawn with which probability (the first events
-      and the label events of all users).
-    - At t: the query that opens the session.
+    - Before t: the user's events, their context columns, and reviews, and which negatives can be drawn with which
+      probability (the first events and the label events of all users).
+    - At t, for `session`: the query that opens the session, and context columns of events.
     - At or after t: only what the decision is about, that is its label events (positives) and impressions; they are
       candidates, are not drawn as negatives, and take their room. `slice_items` and `slice_category` describe the
       positives, and `candidate_text` is there for a candidate whose first event is not before `known_until`: of a
@@ -136,7 +136,7 @@ class DecisionBuilder:
             time=moment.time,
             profile_text=self._profile_text(log, places, moment.time),
             query=moment.query,
-            context=log.context,
+            context=self._context(log, moment.time),
             history_item_ids=self.table.ids[items],
             history_event_types=log.type_names[log.types[history]],
             history_timestamps=log.times[history],
@@ -165,7 +165,7 @@ class DecisionBuilder:
         return self._last[1]
 
     def _windows(self, log: UserLog, places: _Places, left_out: collections.Counter[str]) -> Iterator[Moment]:
-        horizon = round(self.settings.horizon_days * 86_400)
+        horizon = round(self.settings.horizon_days * DAY)
         known_from = log.times[places.known[0]]
         for split, cuts in self._cuts.items():
             ends = np.minimum(cuts + horizon, self.boundaries.labels_until(split))
@@ -219,6 +219,11 @@ class DecisionBuilder:
         labels = np.repeat([1.0, 0.0], [len(positives), len(codes) - len(positives)])
         order = rng.permutation(len(codes))
         return codes[order], labels[order], (len(bought) - len(positives), len(shown) - len(kept))
+
+    def _context(self, log: UserLog, time: int) -> dict[str, str]:
+        """What is known of the user; a request that opens a session brings what its own event says."""
+        until = time + (self.settings.kind == "session")
+        return {column: value for column, value in log.context.items() if log.context_since.get(column, 0) < until}
 
     def _profile_text(self, log: UserLog, places: _Places, time: int) -> str:
         wanted = self.settings.profile_text

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tfx_pipeline.example_gen.item_table import ItemTable
+from tfx_pipeline.raw_tables.adapter import since
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class UserLog:
       queries: object [E], "" for none.
       free_text: of the users table.
       context: declared context column -> value, only those with a value.
+      context_since: context column -> since when it is known, only those that come from events.
       review_times: int64 [R], ascending.
       review_texts: object [R].
     """
@@ -38,6 +40,7 @@ class UserLog:
     queries: np.ndarray
     free_text: str = ""
     context: dict[str, str] = field(default_factory=dict)
+    context_since: dict[str, int] = field(default_factory=dict)
     review_times: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     review_texts: np.ndarray = field(default_factory=lambda: np.empty(0, object))
 
@@ -49,7 +52,7 @@ def user_logs(
 
     Args:
       events: `EVENT_COLUMNS`; rows of the same user and moment keep their order.
-      users: `USER_COLUMNS` and the context columns, at most one row a user.
+      users: as `Adapter.users` gives them, at most one row a user.
       reviews: `REVIEW_COLUMNS`.
       table: the items.
       context: the declared context columns.
@@ -81,6 +84,7 @@ def user_logs(
             queries=queries[part],
             free_text=row.get("free_text", ""),
             context={column: row[column] for column in context if row.get(column)},
+            context_since={column: row[since(column)] for column in context if since(column) in row},
             review_times=review_times[about],
             review_texts=review_texts[about],
         )

@@ -19,6 +19,11 @@ REVIEW_COLUMNS = ("user_id", "item_id", "rating", "text", "timestamp")
 RELATION_COLUMNS = ("item_id", "relation", "related_item_id")
 
 
+def since(column: str) -> str:
+    """The column of `users` that says from when a context column taken from events was known, int64 seconds."""
+    return f"{column} since"
+
+
 class Adapter(abc.ABC):
     """Brings one data set into the data contract.
 
@@ -56,7 +61,10 @@ class Adapter(abc.ABC):
 
     @abc.abstractmethod
     def users(self, rejects: Rejects) -> pd.DataFrame:
-        """`USER_COLUMNS` and the declared context columns, one row a user; may be empty."""
+        """`USER_COLUMNS` and the declared context columns, one row a user; may be empty.
+
+        For each context column that comes from events `since(column)` follows; others hold at any time.
+        """
 
     @abc.abstractmethod
     def reviews(self, rejects: Rejects) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from tfx_pipeline.raw_tables.adapter import (
     REVIEW_COLUMNS,
     USER_COLUMNS,
     Adapter,
+    since,
 )
 from tfx_pipeline.raw_tables.files import Layout
 from tfx_pipeline.raw_tables.paths import Path
@@ -51,7 +52,7 @@ class Tables(Adapter):
     counted as "noted".
 
     A declared context column is looked for in users, then in events; from events, a user gets the first value known of
-    them, so that nothing later changes it.
+    them, so that nothing later changes it, and since when it is known, so that nothing earlier sees it.
     """
 
     def files(self) -> list[Path]:
@@ -78,8 +79,11 @@ class Tables(Adapter):
                 raise DataError(f"{self.directory}: {what}; expected it in the table of users or of events.")
         users = self._unique("users", "user_id", rejects, tuple(in_users))
         if in_events:
-            users = users.merge(self._context_of_events(in_events), on="user_id", how="outer").fillna("")
-        return users.sort_values("user_id", ignore_index=True)[[*USER_COLUMNS, *self.settings.context]]
+            moments = {since(column): 0 for column in in_events}
+            users = users.merge(self._context_of_events(in_events), on="user_id", how="outer")
+            users = users.fillna(moments).fillna("").astype(dict.fromkeys(moments, "int64"))
+        columns = [*USER_COLUMNS, *self.settings.context, *map(since, in_events)]
+        return users.sort_values("user_id", ignore_index=True)[columns]
 
     def reviews(self, rejects: Rejects) -> pd.DataFrame:
         return self._whole("reviews", rejects)
@@ -148,10 +152,12 @@ class Tables(Adapter):
             for chunk in self._read(file, "events", uncounted, tuple(columns))
         ]
         if not chunks:
-            return pd.DataFrame({name: pd.Series(dtype=object) for name in ["user_id", *columns]})
+            return pd.DataFrame({name: pd.Series(dtype=object) for name in ["user_id", *columns, *map(since, columns)]})
         events = pd.concat(chunks).sort_values(wanted)
         events[columns] = events[columns].where(events[columns] != "")
-        return events.groupby("user_id", as_index=False)[columns].first().fillna("")
+        for column in columns:
+            events[since(column)] = events["timestamp"].where(events[column].notna())
+        return events.groupby("user_id", as_index=False)[[*columns, *map(since, columns)]].first()
 
 
 def _dtype(column: str) -> type:

@@ -10,6 +10,9 @@ def test_a_boundary_is_a_date_or_a_share():
     assert boundary("1.0", 100, 299) == 300
     with pytest.raises(SettingsError, match="'soon'; expected an ISO date or a share"):
         boundary("soon", 0, 1)
+    for share in ("2012", "-0.1", "nan", "inf"):
+        with pytest.raises(SettingsError, match=f"'{share}'; expected an ISO date or a share from 0 to 1"):
+            boundary(share, 0, 1)
 
 
 def test_dates_and_shares():

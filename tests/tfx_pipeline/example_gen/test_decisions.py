@@ -11,6 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tfx_pipeline.example_gen.boundaries import DAY, Boundaries
+from tfx_pipeline.raw_tables.adapter import since
 from tfx_pipeline.settings import DecisionSettings, ProfileTextSettings
 
 SESSIONS = DecisionSettings(kind="session", label_event_types=("buy",), candidates=6, negatives=2)
@@ -290,3 +291,19 @@ def test_places_say_nothing_of_labels(shop):
     places = [int(np.argmax(builder.decisions(logs[f"u{user}"])[0].labels)) for user in range(600)]
     seen = np.bincount(places, minlength=4)
     assert len(seen) == 4 and (np.abs(seen - 150) < 50).all()  # 150 ± 4.7 standard deviations
+
+
+@pytest.mark.parametrize("kind", ["session", "window"])
+def test_context_of_events_is_not_known_before_its_event(shop, kind):
+    how = dataclasses.replace(SESSIONS, kind=kind, every_days=1 / DAY, horizon_days=1 / DAY)
+    events = [("u", "a", "view", 1, ""), *(("u", "a", "buy", time, "") for time in (4, 5, 6))]
+    users = pd.DataFrame(
+        [("u", "", "Ghana", "18-25", 5)], columns=["user_id", "free_text", "country", "age", since("country")]
+    )
+    builder, logs = shop.build(
+        how, Boundaries(2, 10, 20), events, shop.items("a"), users=users, context=("country", "age")
+    )
+    known = {decision.time: sorted(decision.context) for decision in builder.decisions(logs["u"])}
+    # A request that opens a session brings its own context; a window has no event of its own.
+    at_the_moment = ["age", "country"] if kind == "session" else ["age"]
+    assert {time: known[time] for time in (4, 5, 6)} == {4: ["age"], 5: at_the_moment, 6: ["age", "country"]}

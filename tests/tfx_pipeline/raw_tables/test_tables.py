@@ -99,6 +99,7 @@ def test_items_users_reviews_relations(tmp_path):
     users = adapter.users(rejects)
     assert users.to_dict("list") == {
         "user_id": ["u1", "u2"], "free_text": ["", "likes tea"], "gender": ["", "f"], "country": ["DE", "FR"],
+        "country since": [1291191961, 1291188360],
     }  # fmt: skip
     reviews = adapter.reviews(rejects)
     assert reviews.values.tolist() == [["u1", "i1", 5.0, "Fine", 1293840000]]
@@ -128,7 +129,10 @@ def test_context_of_events_is_the_first_known_and_later_events_do_not_change_it(
     write(tmp_path, events=EVENTS, items=ITEMS)
     adapter = make_adapter(DataSettings(context=("country",)), tmp_path)
     before = adapter.users(Rejects())
-    assert before.to_dict("list") == {"user_id": ["u1", "u2"], "free_text": ["", ""], "country": ["DE", "FR"]}
+    assert before.to_dict("list") == {
+        "user_id": ["u1", "u2"], "free_text": ["", ""], "country": ["DE", "FR"],
+        "country since": [1291191961, 1291188360],
+    }  # fmt: skip
     write(tmp_path, events=EVENTS + "u1,i1,view,1291200000,,,,,IT\n" * 5)
     pd.testing.assert_frame_equal(adapter.users(Rejects()), before)
 
