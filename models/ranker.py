@@ -89,11 +89,13 @@ class Ranker(tf.keras.Model):
         self.merge = MergeLayer(config.merge, config.slices, name="merge")
         self.fusion = UserFusion(width, 2 * width, config.dropout, name="fusion", dtype="float32")
         interactions = 0
-        if config.use_copy:
+        if config.use_copy or config.use_mixture:
             self.repeat_path = RepeatPath(
                 config.items, config.event_types, config.decay_days, name="repeat_path", dtype="float32"
             )
+        if config.use_copy:
             interactions += self.repeat_path.width
+        if config.use_mixture:
             self.mixture = RepeatMixture((0, 0, 0, 0, 1), name="mixture", dtype="float32")
         if config.use_popularity:
             self.popularity_path = PopularityPath(
@@ -208,19 +210,22 @@ class Ranker(tf.keras.Model):
         vector = self.fusion([tf.cast(part, tf.float32) for part in parts], training=training)
         servable = tf.cast(wanted(self.servable), tf.float32)
         interactions: list[tf.Tensor] = []
-        repeated = habits = None
-        if config.use_copy:
-            counted, repeated, habits = self.repeat_path(
+        repeated = None
+        if config.use_copy or config.use_mixture:
+            counted, repeated, numbers = self.repeat_path(
                 positions,
                 inputs[features.HISTORY_TYPES_XF],
                 inputs[features.HISTORY_GAPS_XF],
                 None if rows is None else tf.size(rows),
             )
-            interactions.append(counted)
+            if config.use_copy:
+                interactions.append(counted)
+        habits = None
+        if config.use_mixture:
             asked = tf.cast(tf.reduce_any(query != 0, -1, keepdims=True), tf.float32)
             # No gradient: the gate would teach the query to match whatever belongs to its side.
             evidence = self._evidence(tf.stop_gradient(match), repeated, servable, sample)
-            habits = tf.concat([habits, asked, asked * evidence], -1)
+            habits = tf.concat([numbers, asked, asked * evidence], -1)
         if config.use_popularity:
             interactions.append(self.popularity_path(inputs[features.REQUEST_DAY_XF], rows))
         return UserState(
@@ -280,7 +285,8 @@ class Ranker(tf.keras.Model):
 
     def raw_scores(self, state: UserState) -> tf.Tensor:
         """Scores of all items before the repeat mixture, float32 [B, V]."""
-        scores = self.head(state.vector, state.items, state.features, state.repeated)
+        repeated = state.repeated if self.config.use_copy else None
+        scores = self.head(state.vector, state.items, state.features, repeated)
         return scores + state.match
 
     def _calibrated(self, state: UserState, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
@@ -289,7 +295,7 @@ class Ranker(tf.keras.Model):
         if state.sample is not None:
             corrections = state.sample.corrections(self._own(state.sample))
             scores, allowed = scores + corrections, allowed * tf.cast(corrections > -1e8, tf.float32)
-        if state.repeated is None or state.habits is None:
+        if not self.config.use_mixture:
             return tf.where(allowed > 0, scores, -1e9), tf.zeros_like(scores[:, 0])
         return self.mixture(scores, state.repeated, state.habits, allowed, training=training)
 

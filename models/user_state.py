@@ -19,7 +19,7 @@ class UserState:
       features, repeated: interactions with the whole catalogue, [B, V, F] and [B, V]; None where switched off.
       match: float [B, V], what the query adds to an item's score, 0 without one.
       habits: float [B, 5], what the repeat mixture's gate sees: the user's numbers of `RepeatPath`, whether there is a
-        query, and how much more of its match lies in the history than elsewhere; None without the path.
+        query, and how much more of its match lies in the history than elsewhere; None without the mixture.
       slices: what `SliceAutoencoder` returned.
       positions: int [B, H], rows of the catalogue of the history, -1 for none.
       items: vectors of the catalogue, float [V, d].

@@ -49,7 +49,7 @@ class CatalogueRanking(tf.keras.callbacks.Callback):
         super().__init__()
         self.model = model
         # A copy on one device: no gradient can be taken of variables that several replicas mirror.
-        self._mixture = RepeatMixture.from_config(model.mixture.get_config()) if model.config.use_copy else None
+        self._mixture = RepeatMixture.from_config(model.mixture.get_config()) if model.config.use_mixture else None
         self._decisions = decisions
         self._calibrate = calibrate
         self._calibration_scores = calibration_scores
@@ -120,16 +120,17 @@ class CatalogueRanking(tf.keras.callbacks.Callback):
 
 
 def _raw_scores(model: Ranker, inputs: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """(raw scores [B, V], repeated [B, V], habits [B, n]); without the repeat path no habits."""
+    """(raw scores [B, V], repeated [B, V], habits [B, n]); without the mixture no habits."""
     state = model.encode_user(inputs)
     scores = model.raw_scores(state)
+    habits = tf.zeros([tf.shape(scores)[0], 0]) if state.habits is None else state.habits
     if state.repeated is not None:
-        return scores, state.repeated, state.habits
+        return scores, state.repeated, habits
     known = tf.maximum(state.positions, 0)
     hit = tf.cast(state.positions >= 0, tf.float32)
     rows = tf.repeat(tf.range(tf.shape(known)[0]), tf.shape(known)[1])
     counts = tf.scatter_nd(tf.stack([rows, tf.reshape(known, [-1])], 1), tf.reshape(hit, [-1]), tf.shape(scores))
-    return scores, tf.cast(counts > 0, tf.float32), tf.zeros([tf.shape(scores)[0], 0])
+    return scores, tf.cast(counts > 0, tf.float32), habits
 
 
 class CheckpointKeeper(tf.keras.callbacks.Callback):

@@ -181,6 +181,7 @@ class ModelSettings:
       merge: `weighted`, `mean`, `attention` or `concat`.
       merge_source: `codes` (C_i) or `vectors` (X_i).
       use_profile, use_autoencoder, use_merge: parts to switch off for ablations.
+      use_mixture: score repeats and other items by two distributions, weighed by a gate, instead of by one.
       use_copy, use_popularity, use_lexical: the explicit paths: repeats and frequency, popularity, words of the query.
       decay_days: initial time constants of the copy path's decayed counts.
       popularity_days: windows of the popularity path.
@@ -204,6 +205,7 @@ class ModelSettings:
     use_profile: bool = True
     use_autoencoder: bool = True
     use_merge: bool = True
+    use_mixture: bool = True
     use_copy: bool = True
     use_popularity: bool = True
     use_lexical: bool = True

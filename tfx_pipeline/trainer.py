@@ -381,7 +381,7 @@ def _print_epoch(epoch: int, logs: Mapping[str, float]) -> None:
 
 
 def _calibration(model: Ranker) -> dict[str, float]:
-    if not model.config.use_copy:
+    if not model.config.use_mixture:
         return {}
     temperature, offset = model.mixture.calibration()
     return {"log_temperature": temperature, "offset": offset}

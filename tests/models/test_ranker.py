@@ -83,13 +83,13 @@ def bare_table(tools, **changes):
     )
 
 
-@pytest.mark.parametrize("use_copy", [True, False])
-def test_a_new_item_scores_as_an_unsold_item_of_the_catalogue_with_its_text(tools, use_copy):
+@pytest.mark.parametrize("use_mixture", [True, False])
+def test_a_new_item_scores_as_an_unsold_item_of_the_catalogue_with_its_text(tools, use_mixture):
     table = bare_table(tools)
     sales = tools.small_sales()
     sales[:, 4] = 0
-    ranker = tools.make_ranker(table, sales, use_copy=use_copy)
-    if use_copy:
+    ranker = tools.make_ranker(table, sales, use_mixture=use_mixture)
+    if use_mixture:
         ranker.mixture.log_temperature.assign(0.4)
     tokens = np.tile(table.tokens[4], [3, 1, 1])
     request = tools.request(

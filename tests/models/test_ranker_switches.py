@@ -14,7 +14,9 @@ SWITCHES = {
     "no_profile": {"use_profile": False},
     "no_autoencoder": {"use_autoencoder": False},
     "no_merge": {"use_merge": False},
+    "no_mixture": {"use_mixture": False},
     "no_copy": {"use_copy": False},
+    "no_repeats": {"use_copy": False, "use_mixture": False},
     "no_popularity": {"use_popularity": False},
     "no_lexical": {"use_lexical": False},
     "no_paths": {"use_copy": False, "use_popularity": False, "use_lexical": False},
@@ -46,7 +48,7 @@ def test_builds_and_two_steps_lower_the_loss(tools, encoder, name):
     short = {} if name in EVERY_LOSS else {"loss_weights": SHORT}
     ranker = tools.make_ranker(encoder=encoder, **{**short, **SWITCHES[name]})
     inputs, labels = tools.pooled_request(ranker), tf.constant(tools.labels)
-    ranker.compile(optimizer=tf.keras.optimizers.legacy.Adam(0.005), run_eagerly=True)
+    ranker.compile(optimizer=tf.keras.optimizers.legacy.Adam(0.001), run_eagerly=True)
     before = {k: float(v) for k, v in ranker.compute_losses(inputs, labels, training=False).items()}
     weights = ranker.config.loss_weights
     wanted = {name for name in ("catalogue", "listwise", "binary") if name in weights} | {"loss"}
@@ -90,10 +92,11 @@ def test_without_popularity_the_day_changes_nothing(tools, full):
     assert not difference(tools.make_ranker(use_popularity=False), request, **OTHER_DAY).any()
 
 
-def test_without_copy_there_are_no_repeats(tools):
-    ranker = tools.make_ranker(use_copy=False)
+@pytest.mark.parametrize("use_mixture", [True, False])
+def test_without_copy_only_the_mixture_knows_repeats(tools, use_mixture):
+    ranker = tools.make_ranker(use_copy=False, use_mixture=use_mixture)
     state = ranker.encode_user(tools.request())
-    assert state.repeated is None and state.habits is None
+    assert (state.repeated is not None, state.habits is not None) == (use_mixture, use_mixture)
     assert state.features.shape == [3, 6, 3]  # the popularity of three windows
     assert difference(ranker, tools.request(), **OTHER_HISTORY)[0] > 1e-4  # through the slices
 
@@ -178,7 +181,7 @@ def test_every_switch_of_the_configuration_is_covered(tools):
     assert kinds == {key for case in SWITCHES.values() for key in case} & kinds
 
 
-@pytest.mark.parametrize("changes", [{}, {"use_copy": False}, {"item_text": "through"}], ids=str)
+@pytest.mark.parametrize("changes", [{}, {"use_mixture": False}, {"item_text": "through"}], ids=str)
 def test_a_sample_that_a_decision_names_in_full_has_the_loss_of_the_whole_catalogue(tools, changes):
     named = tools.request(
         **{
@@ -207,7 +210,7 @@ def test_what_was_drawn_counts_by_its_weight_in_the_softmax_and_in_the_reconstru
         return Sample(rows, positions, candidates, tf.constant(weights, tf.float32))
 
     monkeypatch.setattr(CatalogueSampler, "__call__", drawn)
-    ranker = tools.make_ranker(sampled_items=1, use_copy=False)
+    ranker = tools.make_ranker(sampled_items=1, use_copy=False, use_mixture=False)
     inputs, labels = tools.request(), tf.constant(tools.labels)
     state = ranker.encode_user(inputs, training=True)
     own = [{0, 1, 2, 5}, {1, 4}, {3, 0, 1}]  # named by history or candidates
