@@ -29,7 +29,7 @@ ABLATIONS = (
     "no_profile_encoder=model.use_profile=false",
     "no_slice_autoencoder=model.use_autoencoder=false",
     "no_merge=model.use_merge=false",
-    "no_explicit_paths=model.use_copy=false,model.use_popularity=false,model.use_lexical=false",
+    "no_explicit_paths=model.use_copy=false,model.use_mixture=false,model.use_popularity=false,model.use_lexical=false",
 )
 
 
