@@ -260,6 +260,8 @@ time.sleep(60)
 RUN = """
 import pathlib, signal, sys
 from tfx_pipeline import demo
+# A shell that runs tests in the background hands down that Ctrl-C is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGTERM, demo._interrupt)
 demo.GRACE_SECONDS = 1.0
 try:
