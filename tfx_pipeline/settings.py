@@ -27,6 +27,9 @@ import yaml
 from models import features
 from serving import contract
 
+#: A value of `decisions.split`.
+LEAVE_ONE_OUT = "leave_one_out"
+
 
 class SettingsError(ValueError):
     """A configuration that cannot be used; the message is one sentence for a person."""
@@ -378,7 +381,7 @@ class Settings:
 
 _CHOICES = {
     "data.adapter": ("tables", "online_retail", "amazon_sequences", "recbole"),
-    "decisions.split": ("global_time", "leave_one_out"),
+    "decisions.split": ("global_time", LEAVE_ONE_OUT),
     "decisions.kind": ("session", "window"),
     "decisions.profile_text.sources": ("free_text", "queries", "reviews", "titles"),
     "model.text_encoder.trainable": ("frozen", "top_n", "full"),

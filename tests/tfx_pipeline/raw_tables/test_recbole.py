@@ -113,15 +113,27 @@ def test_zipped_one_file_and_remote_it_is_the_same(folder, tmp_path_factory):
 @pytest.mark.parametrize(
     ("name", "text", "expected"),
     [
-        ("ml.inter", "user_id:token\titem_id:token\n1\t2\n", "column 'timestamp' is missing; expected timestamp:TYPE; found user_id:token"),
-        ("ml.inter", "user_id\titem_id\n1\t2\n", "ml.inter: column 'user_id' has no type; expected NAME:TYPE, the type one of token, token_seq"),
+        (
+            "ml.inter",
+            "user_id:token\titem_id:token\n1\t2\n",
+            "column 'timestamp' is missing; expected timestamp:TYPE; found user_id:token",
+        ),
+        (
+            "ml.inter",
+            "user_id\titem_id\n1\t2\n",
+            "ml.inter: column 'user_id' has no type; expected NAME:TYPE, the type one of token, token_seq",
+        ),
         ("ml.inter", "user_id:token,item_id:token\n1,2\n", "has no type; expected NAME:TYPE, the type one of"),
         ("ml.inter", "", "ml.inter: is empty; expected a header line and rows."),
-        ("ml.item", "title:token_seq\nx\n", "column 'item_id' is missing; expected item_id:TYPE; found title:token_seq."),
+        (
+            "ml.item",
+            "title:token_seq\nx\n",
+            "column 'item_id' is missing; expected item_id:TYPE; found title:token_seq.",
+        ),
         ("ml.item", "item_id:token\n\t\n", "ml.item: no usable row; expected at least one row of items."),
         ("x.inter", "x", "holds 2 files that end in .inter or .inter.gz (ml.inter, x.inter); expected exactly one."),
     ],
-)  # fmt: skip
+)
 def test_unusable_files_end_in_one_sentence(folder, name, text, expected):
     (folder / name).write_text(text)
     with pytest.raises(DataError) as error:
