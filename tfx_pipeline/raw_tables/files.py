@@ -276,7 +276,10 @@ class _Lines:
 
 def _header(lines: _Lines, file: Path, delimiter: str, quoted: bool) -> tuple[list[str], Any]:
     quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-    reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
+    if quoted:
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    else:
+        reader = csv.reader(lines, delimiter=delimiter, strict=True, quoting=csv.QUOTE_NONE)
     try:
         names = next(reader)
     except StopIteration:

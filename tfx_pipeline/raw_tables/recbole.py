@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator
 
 import pandas as pd
 
-from tfx_pipeline.raw_tables import files, tables
+from tfx_pipeline.raw_tables import files, tables, values
 from tfx_pipeline.raw_tables.adapter import EVENT_COLUMNS, ITEM_COLUMNS, USER_COLUMNS
 from tfx_pipeline.raw_tables.amazon_sequences import EVENT_TYPE
 from tfx_pipeline.raw_tables.files import Layout
@@ -33,7 +34,7 @@ class RecBole(tables.Tables):
     category, if nothing is called so. Context columns are looked for in .user, then in .inter.
 
     Without a column event_type each row is an "interaction". Items that .item lacks, or has no title of, have no text,
-    but are items. A timestamp is epoch seconds or milliseconds. Some data sets have the position in the user's sequence
+    but are items; HTML entities in texts of items ("&amp;") become letters. A timestamp is epoch seconds or milliseconds. Some data sets have the position in the user's sequence
     there (0, 1, 2, ...): taken as seconds it keeps the order, and `split: leave_one_out` asks for no more; by
     `global_time` such data cannot be split. Parts of a second are cut off, and of one user's events in the same second
     the order is that of item ids.
@@ -100,6 +101,9 @@ class RecBole(tables.Tables):
             cleaned = tables.clean(chunk, table, file, rejects, context, required)
             if table == "events" and "event_type" not in layout.columns:
                 cleaned["event_type"] = EVENT_TYPE
+            if table == "items":
+                for column in ("title", "description", "category", "brand"):
+                    cleaned[column] = values.texts(cleaned[column], html.unescape)
             yield cleaned
 
     def _called(self, table: str, name: str, header: dict[str, str]) -> str:

@@ -20,7 +20,7 @@ FILES = {
     "1\t10\t5\t978300760.0\tBonn\n1\t20\t3\t9.783007615e8\t\n2\t30\t4\t978300760\tRome\n2\t10\t1\t978300761\tBern\n"
     "\t10\t1\t978300761\t\n2\t10\t1\tsoon\t\n",
     "ml.item": "item_id:token\tmovie_title:token_seq\tgenre:token_seq\tprice:float\n"
-    '10\t"Alien" at 12" \tHorror Sci-Fi\t9.5\n20\t\tDrama\t\n20\tagain\tDrama\t\n40\tNever seen\tDrama\t1\n',
+    '10\t"Alien" at 12" \tHorror Sci-Fi\t9.5\n20\t\tDrama\t\n20\tagain\tDrama\t\n40\tNever &amp; seen\tDrama\t1\n',
     "ml.user": "user_id:token\tgender:token\tage:float\n1\tF\t24\n2\tM\t\n",
 }
 
@@ -56,7 +56,7 @@ def test_items_with_and_without_a_title(folder):
     found = {row.item_id: (row.title, row.category, row.price) for row in items.fillna(-1).itertuples()}
     assert found == {
         "10": ('"Alien" at 12"', "Horror Sci-Fi", 9.5), "20": ("", "Drama", -1), "30": ("", "", -1),
-        "40": ("Never seen", "Drama", 1),
+        "40": ("Never & seen", "Drama", 1),
     }  # fmt: skip
     (folder / "ml.item").unlink()
     alone = read(SETTINGS, folder)
@@ -87,7 +87,7 @@ def test_renamed_columns_event_types_and_context(folder):
     tables = read(settings, folder)
     assert tables.events["event_type"].tolist() == ["click", "buy"]
     assert tables.rejects.counts[("events", "rejected", "missing event_type")] == 1
-    assert tables.items["title"].tolist()[0] == "Horror Sci-Fi" and tables.items["category"][2] == "Never seen"
+    assert tables.items["title"].tolist()[0] == "Horror Sci-Fi" and tables.items["category"][2] == "Never & seen"
     users = tables.users.set_index("user_id")
     assert users["gender"].to_dict() == {"1": "F", "2": "M"}
     assert (users.loc["1", "city"], users.loc["1", since("city")]) == ("Bonn", 7)
