@@ -2,8 +2,9 @@
 
 Leave one out asks of each user: what comes last, given what came before? When that was is another moment for each
 user, so no moment parts what the models know from what is asked of them, and times of two users cannot be compared.
-Here every user's events are put on one clock on which they can: the last label event of everybody falls on `TEST`, the
-one before it on the day before, and so on; other events and reviews share the moment of the label event before them. On this clock leave one out *is* a split by time, and all that holds for such a split holds for it:
+Here every user's events are put on one clock on which they can: the last label event of everybody falls on `TEST`,
+the one before it on the day before, and so on; other events and reviews share the moment of the label event before
+them. On this clock leave one out *is* a split by time, and all that holds for such a split holds for it:
 
 - A decision about the k-th last label event of a user lies k days before `TEST`. It sees the user's own events before
   that one, and of everybody (sales per day, negatives by popularity) only label events that are further than k from

@@ -275,7 +275,6 @@ class _Lines:
 
 
 def _header(lines: _Lines, file: Path, delimiter: str, quoted: bool) -> tuple[list[str], Any]:
-    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     if quoted:
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
     else:

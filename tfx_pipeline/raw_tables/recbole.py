@@ -34,10 +34,10 @@ class RecBole(tables.Tables):
     category, if nothing is called so. Context columns are looked for in .user, then in .inter.
 
     Without a column event_type each row is an "interaction". Items that .item lacks, or has no title of, have no text,
-    but are items; HTML entities in texts of items ("&amp;") become letters. A timestamp is epoch seconds or milliseconds. Some data sets have the position in the user's sequence
-    there (0, 1, 2, ...): taken as seconds it keeps the order, and `split: leave_one_out` asks for no more; by
-    `global_time` such data cannot be split. Parts of a second are cut off, and of one user's events in the same second
-    the order is that of item ids.
+    but are items; HTML entities in texts of items ("&amp;") become letters. A timestamp is epoch seconds or
+    milliseconds. Some data sets have the position in the user's sequence there (0, 1, 2, ...): taken as seconds it
+    keeps the order, and `split: leave_one_out` asks for no more; by `global_time` such data cannot be split. Parts of
+    a second are cut off, and of one user's events in the same second the order is that of item ids.
 
     Rows are rejected as `Tables` does it, but for a title.
 
