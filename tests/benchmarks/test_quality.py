@@ -58,13 +58,13 @@ def test_a_servable_by_hand(shop, top4):
     assert {name: line[name] for name in BY_HAND} == pytest.approx(BY_HAND)
     expected = {"model": "slice_ranker", "version": 7, "servable": str(top4 / "7"), "seed": 11, "parameters": 7}
     assert {name: line[name] for name in expected} == expected
-    assert rankings.every.groupby("user_id")["item_id"].agg("".join).to_dict() == {
+    assert rankings[""].groupby("user_id")["item_id"].agg("".join).to_dict() == {
         "u1": "abc",
         "u2": "cfb",
         "u5": "ecd",
     }
-    assert rankings.novel.groupby("user_id")["item_id"].agg("".join).to_dict() == {"u1": "ced", "u5": "cdf"}
-    assert rankings.every["score"].tolist()[:3] == pytest.approx([2.1, 1.2, 0.6])
+    assert rankings["novel"].groupby("user_id")["item_id"].agg("".join).to_dict() == {"u1": "ced", "u5": "cdf"}
+    assert rankings[""]["score"].tolist()[:3] == pytest.approx([2.1, 1.2, 0.6])
 
 
 def test_the_window_can_end(shop, top4):
@@ -86,7 +86,7 @@ def test_one_line_per_model_and_files_that_give_the_same_numbers(command, top4, 
         "decayed_frequency",
     ]
     assert {name: lines[0][name] for name in BY_HAND} == pytest.approx(BY_HAND)
-    assert "3 customers, 2 of them with a novel target; 6 items to rank" in err
+    assert "3 users, 2 of them for novel; 6 items to rank" in err
     every, novel = tmp_path / "out.parquet", tmp_path / "out_novel.parquet"
     assert pd.read_parquet(every).columns.tolist() == COLUMNS
     for name, value in predictions.score_predictions(every, TARGETS).items():
