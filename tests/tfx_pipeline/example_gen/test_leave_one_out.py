@@ -83,6 +83,35 @@ def test_the_clock_by_hand(shop):
     }  # fmt: skip
 
 
+EVENTS = st.tuples(st.sampled_from("uv"), st.sampled_from(["buy", "view"]), st.integers(0, 12))
+
+
+@settings(max_examples=60, deadline=None, database=None, derandomize=True)
+@given(st.lists(EVENTS, min_size=1, max_size=14), st.lists(st.tuples(st.sampled_from("uv"), st.integers(0, 12))))
+def test_on_the_clock_a_purchase_has_before_it_what_really_was(shop, events, others):
+    """Whatever happened strictly before a purchase does so on the clock, and nothing else but purchases of the same
+    moment; each purchase lies a day from the next."""
+    rows = [(user, f"i{place:02}", kind, time, "") for place, (user, kind, time) in enumerate(events)]
+    frame, _ = merge_identical(shop.events(rows))
+    written = pd.DataFrame([(user, "i", 5, "", time) for user, time in others], columns=REVIEWS)
+    people = pd.DataFrame(others, columns=["user_id", since("city")]).assign(city="Bonn")
+    clocked, known, read = on_the_clock(frame, people, written.astype({"timestamp": "int64"}), ["buy"])
+    really = dict(zip(frame["item_id"], frame["timestamp"], strict=True))
+    bought = clocked[clocked["event_type"] == "buy"]
+    for user, item, moment_of in bought[["user_id", "item_id", "timestamp"]].itertuples(index=False):
+        now = really[item]
+        for other in clocked[clocked["user_id"] == user].itertuples():
+            if other.event_type == "view" or really[other.item_id] != now:
+                assert (other.timestamp < moment_of) == (really[other.item_id] < now)
+        # reviews and what is known of a user come back by their place
+        for (who, time), (_, row) in zip(others, known.iterrows(), strict=True):
+            assert who != user or (row[since("city")] < moment_of) == (time < now)
+        times = [time for who, time in others if who == user]
+        assert (read[read["user_id"] == user]["timestamp"] < moment_of).sum() == sum(time < now for time in times)
+    for _, own in bought.groupby("user_id"):
+        assert ((TEST - own["timestamp"]) // DAY).tolist() == list(range(len(own)))[::-1]
+
+
 def test_a_long_past_is_squeezed_but_stays_in_order():
     times = moment(np.arange(5000))
     assert (np.diff(times) < 0).all() and (TEST - times[:1001]).tolist() == list(range(0, 1001 * DAY, DAY))
