@@ -5,9 +5,10 @@
 
 Every task asks a SavedModel through its signatures, as a server would. Metrics are means over users of recall@10 (over
 min(10, targets)), NDCG@10 (binary, ideal cut at 10) and HR@10; `..._95` is a bootstrap interval over users, `n` their
-number, and `final` says whether the model was fitted on the validation events too (`train.final`). The top 20 of each
-user go to OUT.parquet: user_id, rank (from 1), item_id, score. `benchmarks.predictions.score_predictions` computes the
-numbers from them again. A second ranking that a task asks for has its name before its metrics and in its file's name.
+number, and `final` is the configuration's `train.final`: whether what it pushes knows the validation events too. The
+top 20 of each user go to OUT.parquet: user_id, rank (from 1), item_id, score.
+`benchmarks.predictions.score_predictions` computes the numbers from them again. A second ranking that a task asks for
+has its name before its metrics and in its file's name.
 
 Task `next_basket`: the log is cut at `decisions.eval_until`. For each customer who bought before the cut and from it
 on: input is everything before the cut, target the set of distinct items bought from then on that are known before it;
