@@ -4,36 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
+from benchmarks.protocol import Case, Part, request_of
 from models import features
+from serving import contract
 from serving.requests import Request
 from tfx_pipeline import settings as settings_lib
-from tfx_pipeline.example_gen.decision import Decision
 from tfx_pipeline.example_gen.decisions import Moment, before
 from tfx_pipeline.example_gen.in_memory import prepare
 from tfx_pipeline.raw_tables.read import RawTables
-
-
-@dataclass(frozen=True)
-class Case:
-    """One customer who bought before the boundary and again from it on.
-
-    Attributes:
-      request: what was known of the customer just before the boundary, as ExampleGen builds it.
-      bought: items bought before the boundary.
-      targets: items bought from the boundary on that are known before it.
-    """
-
-    request: Request
-    bought: frozenset[str]
-    targets: frozenset[str]
-
-    @property
-    def novel_targets(self) -> frozenset[str]:
-        """Targets that the customer had not bought before."""
-        return self.targets - self.bought
 
 
 @dataclass(frozen=True)
@@ -49,6 +31,9 @@ class NextBasket:
       cases: sorted by user id.
       known: ids of the items to be ranked.
     """
+
+    task: ClassVar[str] = "next_basket"
+    signature: ClassVar[str] = contract.RECOMMEND
 
     boundary: int
     end: int | None
@@ -83,7 +68,7 @@ class NextBasket:
             targets = targets[known[targets]]
             if len(bought) and len(targets):
                 ids = (frozenset(builder.table.ids[items].tolist()) for items in (bought, targets))
-                cases.append(Case(_request(builder.build(log, moment)), *ids))
+                cases.append(Case(request_of(builder.build(log, moment)), *ids))
         return cls(boundary, end, tuple(cases), frozenset(builder.table.ids[known].tolist()))
 
     def requests(self, novel: bool) -> list[Request]:
@@ -100,19 +85,5 @@ class NextBasket:
             return {case.request.user_id: case.targets for case in self.cases}
         return {case.request.user_id: case.novel_targets for case in self.cases if case.novel_targets}
 
-
-def _request(decision: Decision) -> Request:
-    history = zip(
-        decision.history_item_ids.tolist(),
-        decision.history_event_types.tolist(),
-        decision.history_timestamps.tolist(),
-        strict=True,
-    )
-    return Request(
-        user_id=decision.user_id,
-        profile_text=decision.profile_text,
-        query=decision.query,
-        request_time=decision.time,
-        history=tuple(history),
-        context=decision.context,
-    )
+    def parts(self) -> list[Part]:
+        return [Part(name, self.requests(bool(name)), self.targets(bool(name))) for name in ("", "novel")]

@@ -18,6 +18,8 @@ COLUMNS = ("user_id", "rank", "item_id", "score")
 #: Rows kept per user.
 TOP = 20
 
+_MANY = 10_000
+
 METRICS = ("recall@10", "ndcg@10", "hr@10")
 
 Targets = Mapping[str, Collection[str]]
@@ -89,7 +91,7 @@ def score_users(predictions: pd.DataFrame | str | pathlib.Path, targets: Targets
 
 
 def confidence(values: np.ndarray, seed: int = 0, resamples: int = 2000) -> list[float]:
-    """The 95% percentile bootstrap interval of a mean.
+    """The 95% percentile bootstrap interval of a mean; past `_MANY` values the normal one, which then is the same.
 
     Args:
       values: one per user.
@@ -100,6 +102,9 @@ def confidence(values: np.ndarray, seed: int = 0, resamples: int = 2000) -> list
     """
     if not len(values):
         return [float("nan"), float("nan")]
+    if len(values) > _MANY:
+        reach = 1.96 * float(np.std(values)) / len(values) ** 0.5
+        return [float(np.mean(values)) - reach, float(np.mean(values)) + reach]
     rng = np.random.default_rng(seed)
     # A resample only says how often it holds each user.
     counts = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), size=resamples)

@@ -3,13 +3,23 @@
     python -m benchmarks.quality --config configs/online_retail.yaml --task next_basket --data PATH \
         --predictions OUT.parquet [--servable DIR] [--train] [--baselines] [--ablations] [--variant …] [--validation]
 
+Every task asks a SavedModel through its signatures, as a server would. Metrics are means over users of recall@10 (over
+min(10, targets)), NDCG@10 (binary, ideal cut at 10) and HR@10; `..._95` is a bootstrap interval over users, `n` their
+number, and `final` is the configuration's `train.final`: whether what it pushes knows the validation events too. The
+top 20 of each user go to OUT.parquet: user_id, rank (from 1), item_id, score.
+`benchmarks.predictions.score_predictions` computes the numbers from them again. A second ranking that a task asks for
+has its name before its metrics and in its file's name.
+
 Task `next_basket`: the log is cut at `decisions.eval_until`. For each customer who bought before the cut and from it
 on: input is everything before the cut, target the set of distinct items bought from then on that are known before it;
-all known items are ranked through the SavedModel's `recommend` signature. Means over customers of recall@10 (over
-min(10, targets)), NDCG@10 (binary, ideal cut at 10) and HR@10; `novel_...` is the same with the items bought before
-taken out of the targets and, by the signature's exclusions, out of the ranking; `..._95` is a bootstrap interval over
-customers. The top 20 of each customer go to OUT.parquet, those of `novel` to OUT_novel.parquet: user_id, rank (from 1),
-item_id, score. `benchmarks.predictions.score_predictions` computes the numbers from them again.
+all known items are ranked by `recommend`. `novel_...` is the same with the items bought before taken out of the
+targets and, by the signature's exclusions, out of the ranking.
+
+Task `leave_one_out`, for configurations with `decisions.split: leave_one_out`: of each user's label events the last is
+to be found, what came before is known, all other items of the catalogue are ranked by `recommend`.
+
+Task `search`, for the same: 1 to 3 words of the title of the last item are typed, drawn with a fixed seed; the whole
+catalogue is ranked by `search`, with what is known of the user, and, as `no_history_...`, by the query alone.
 
 `--ablations` also fits and scores the model without each of its parts, on the examples of the last pipeline run;
 `--variant NAME=KEY=VALUE` (several allowed) any other change of settings. See `benchmarks.variants`.
@@ -28,12 +38,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 import pandas as pd
 
-from benchmarks import baselines, predictions, variants
+from benchmarks import baselines, predictions, sequence_baselines, variants
+from benchmarks.leave_one_out import LeaveOneOut
 from benchmarks.next_basket import NextBasket
+from benchmarks.protocol import Protocol
+from benchmarks.search import Search
 from benchmarks.servable import Servable, ServableError
 from serving.requests import Request
 from tfx_pipeline import local_runner
@@ -42,15 +55,14 @@ from tfx_pipeline.example_gen.boundaries import Boundaries, iso
 from tfx_pipeline.raw_tables.read import RawTables, read
 from tfx_pipeline.raw_tables.rejects import DataError
 
-TASK = "next_basket"
+_LEAVE_ONE_OUT: dict[str, type[LeaveOneOut] | type[Search]] = {kind.task: kind for kind in (LeaveOneOut, Search)}
+TASKS = (NextBasket.task, *_LEAVE_ONE_OUT)
 STANDARD_OUTPUT, ERROR_OUTPUT = 1, 2
+_P = TypeVar("_P", bound=Protocol)
 
 
-class Rankings(NamedTuple):
-    """Tables of `benchmarks.predictions`: of every case, and of those with a novel target, with exclusions."""
-
-    every: pd.DataFrame
-    novel: pd.DataFrame
+#: Name of a protocol's part -> table of `benchmarks.predictions`.
+Rankings = dict[str, pd.DataFrame]
 
 
 def evaluate_servable(
@@ -76,7 +88,24 @@ def evaluate_servable(
       ServableError: if the SavedModel cannot be asked.
       DataError: if no customer has a target.
     """
-    return _evaluate_servable(path, settings, _protocol(settings, tables, boundary, end))
+    return _evaluate_servable(path, settings, _checked(NextBasket.build(settings, tables, boundary, end)))
+
+
+def evaluate_sequence_baselines(
+    settings: settings_lib.Settings, tables: RawTables, protocol: LeaveOneOut | Search
+) -> Iterator[dict[str, Any]]:
+    """What the JSON lines of the training-free baselines say; the decay is chosen on the validation items.
+
+    Args:
+      settings: `data` and `decisions` are read.
+      tables: cleaned and merged.
+      protocol: that they are to be scored on.
+    """
+    decay = sequence_baselines.best_decay(LeaveOneOut.build(settings, tables, validation=True))
+    for name, chosen in (("popularity", None), ("co_occurrence", decay)):
+        ranked = {part.name: frame for part, frame in sequence_baselines.rankings(protocol, chosen)}
+        line = {"task": protocol.task, "model": name, **_metrics(protocol, ranked), "final": False}
+        yield line if chosen is None else {**line, "decay": chosen}
 
 
 def evaluate_baselines(
@@ -102,8 +131,8 @@ def evaluate_baselines(
         ("frequency", baselines.FREQUENCY, {}),
         ("decayed_frequency", baselines.decayed_frequency(half_life), decayed),
     ):
-        rankings = Rankings(purchases.rank(baseline, novel=False), purchases.rank(baseline, novel=True))
-        yield {"task": TASK, "model": name, **_metrics(protocol, rankings), **chosen}
+        rankings = {part.name: purchases.rank(baseline, novel=bool(part.name)) for part in protocol.parts()}
+        yield {"task": protocol.task, "model": name, **_metrics(protocol, rankings), **chosen}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -111,15 +140,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description="Ranking quality of a model.")
     parser.add_argument("--config", required=True, help="a runnable configuration, such as configs/online_retail.yaml")
     parser.add_argument("--data", required=True, help="the folder of the tables, or the one file of the data set")
-    parser.add_argument("--task", required=True, choices=[TASK], help="the protocol")
-    parser.add_argument("--predictions", required=True, help="OUT.parquet; OUT_novel.parquet is written beside it")
+    parser.add_argument("--task", required=True, choices=TASKS, help="the protocol")
+    parser.add_argument("--predictions", required=True, help="OUT.parquet; OUT_PART.parquet is written beside it")
     parser.add_argument("--servable", help="a SavedModel, or a folder of versions; default: what was pushed last")
     parser.add_argument("--train", action="store_true", help="run the pipeline first (PIPELINE_ROOT counts)")
     parser.add_argument("--baselines", action="store_true", help="score the counting baselines too")
     parser.add_argument(
         "--validation",
         action="store_true",
-        help="cut at decisions.train_until, window until eval_until: for tuning, on a model fitted before the cut",
+        help="ask for what `eval` decisions are about: for tuning, on a model that was not fitted on it",
     )
     parser.add_argument("--ablations", action="store_true", help="fit and score the model without each of its parts")
     parser.add_argument(
@@ -154,19 +183,20 @@ def _run(options: argparse.Namespace, emit: Callable[[dict[str, Any]], None]) ->
         _train(environment, place)
     _say(f"Reading {place.data} …")
     tables = read(settings.data, place.data)
-    times = tables.events["timestamp"]
-    boundaries = Boundaries.resolve(settings.decisions, int(times.min()), int(times.max()))
-    window = (boundaries.train_until, boundaries.eval_until) if options.validation else (boundaries.eval_until, None)
-    protocol = _protocol(settings, tables, *window)
+    protocol = _checked(_build(options.task, settings, tables, options.validation))
     line, rankings = _evaluate_servable(options.servable or place.serving, settings, protocol)
     try:
-        predictions.write(rankings.every, out)
-        predictions.write(rankings.novel, out.with_name(f"{out.stem}_novel{out.suffix}"))
+        for name, ranking in rankings.items():
+            predictions.write(ranking, out.with_name(f"{out.stem}_{name}{out.suffix}") if name else out)
     except OSError as error:
         raise DataError(f"{out}: cannot be written ({error.strerror}).") from None
     emit(line)
     if options.baselines:
-        for line in evaluate_baselines(settings, tables, protocol):
+        if isinstance(protocol, NextBasket):
+            lines = evaluate_baselines(settings, tables, protocol)
+        else:
+            lines = evaluate_sequence_baselines(settings, tables, protocol)
+        for line in lines:
             emit(line)
     for text in [*(variants.ABLATIONS if options.ablations else ()), *options.variant]:
         variant = variants.parse(text, settings, options.config)
@@ -178,40 +208,56 @@ def _run(options: argparse.Namespace, emit: Callable[[dict[str, Any]], None]) ->
         emit({**line, "variant": variant.name, "seconds_to_fit": seconds})
 
 
-def _protocol(settings: settings_lib.Settings, tables: RawTables, boundary: int, end: int | None) -> NextBasket:
-    protocol = NextBasket.build(settings, tables, boundary, end)
-    if not protocol.cases:
-        until = "" if end is None else f" until {iso(end)}"
-        raise DataError(
-            f"no customer bought before {iso(boundary)} and a known item from then on{until}; expected at least one."
+def _build(
+    task: str, settings: settings_lib.Settings, tables: RawTables, validation: bool
+) -> NextBasket | LeaveOneOut | Search:
+    if task in _LEAVE_ONE_OUT:
+        return _LEAVE_ONE_OUT[task].build(settings, tables, validation)
+    if settings.decisions.split == settings_lib.LEAVE_ONE_OUT:
+        raise settings_lib.SettingsError(
+            f"decisions.split is {settings_lib.LEAVE_ONE_OUT!r}; expected 'global_time' for the task {task}."
         )
+    times = tables.events["timestamp"]
+    boundaries = Boundaries.resolve(settings.decisions, int(times.min()), int(times.max()))
+    window = (boundaries.train_until, boundaries.eval_until) if validation else (boundaries.eval_until, None)
+    return NextBasket.build(settings, tables, *window)
+
+
+def _checked(protocol: _P) -> _P:
+    """Says what a protocol asks for; `DataError` if that is nothing."""
+    main, *others = protocol.parts()
+    if not main.requests:
+        until = f"from {iso(protocol.boundary)} on" if isinstance(protocol, NextBasket) else "last of all"
+        raise DataError(
+            f"nobody can be asked about ({protocol.task}); expected a user with an earlier event and something to be "
+            f"found {until}."
+        )
+    more = "".join(f", {len(part.requests):,} of them for {part.name}" for part in others)
     _say(
-        f"{len(protocol.cases):,} customers, {len(protocol.targets(novel=True)):,} of them with a novel target; "
-        f"{len(protocol.known):,} items to rank; cut at {iso(boundary)} UTC."
+        f"{len(main.requests):,} users{more}; {len(protocol.known):,} items to rank; "
+        f"cut at {iso(protocol.boundary)} UTC."
     )
     return protocol
 
 
 def _evaluate_servable(
-    path: str | pathlib.Path, settings: settings_lib.Settings, protocol: NextBasket
+    path: str | pathlib.Path, settings: settings_lib.Settings, protocol: Protocol
 ) -> tuple[dict[str, Any], Rankings]:
     _say(f"Loading {path} …")
-    servable = Servable(path, settings.data.context)
+    servable = Servable(path, settings.data.context, protocol.signature)
     _say(f"Asking version {servable.version} …")
-
-    def rank(novel: bool) -> pd.DataFrame:
-        requests = protocol.requests(novel)
-        answers = zip(requests, servable.recommend(requests), strict=True)
-        return predictions.to_frame(_known_only(request, answer, protocol.known) for request, answer in answers)
-
-    rankings = Rankings(rank(novel=False), rank(novel=True))
+    rankings = {}
+    for part in protocol.parts():
+        answers = zip(part.requests, servable.ask(part.requests), strict=True)
+        rankings[part.name] = predictions.to_frame(_known_only(*pair, protocol.known) for pair in answers)
     line = {
-        "task": TASK,
+        "task": protocol.task,
         "model": settings.model.entry,
         "config": settings.name,
         "servable": str(servable.path),
         "version": servable.version,
         **_metrics(protocol, rankings),
+        "final": settings.train.final,
         "seconds_to_score": round(servable.seconds, 3),
         "parameters": servable.parameters,
         "seed": settings.train.seed,
@@ -225,17 +271,17 @@ def _known_only(request: Request, answer: Any, known: frozenset[str]) -> tuple[s
     return request.user_id, [item for item, _ in kept], [score for _, score in kept]
 
 
-def _metrics(protocol: NextBasket, rankings: Rankings) -> dict[str, Any]:
-    """Numbers of customers, means, and intervals of NDCG; null where there is no customer."""
+def _metrics(protocol: Protocol, rankings: Rankings) -> dict[str, Any]:
+    """Numbers of users, means, and intervals of NDCG; null where there is no user."""
     found: dict[str, Any] = {"boundary": iso(protocol.boundary)}
-    parts = (("", "n", rankings.every, False), ("novel_", "n_novel", rankings.novel, True))
-    for prefix, count, ranking, novel in parts:
-        values = predictions.score_users(ranking, protocol.targets(novel))
+    for part in protocol.parts():
+        prefix, count = (f"{part.name}_", f"n_{part.name}") if part.name else ("", "n")
+        values = predictions.score_users(rankings[part.name], part.targets)
         found[count] = len(values)
         for name in predictions.METRICS:
             found[prefix + name] = float(values[name].mean()) if len(values) else None
-        ndcg = values["ndcg@10"].to_numpy()
-        found[f"{prefix}ndcg@10_95"] = predictions.confidence(ndcg) if len(values) else None
+        for name in ("ndcg@10", "recall@10"):
+            found[f"{prefix}{name}_95"] = predictions.confidence(values[name].to_numpy()) if len(values) else None
     return found
 
 

@@ -1,4 +1,4 @@
-"""A pushed SavedModel, asked through its `recommend` signature in this process."""
+"""A pushed SavedModel, asked through its `recommend` or `search` signature in this process."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ class Servable:
       path: a version's folder (it holds `saved_model.pb`), or a base folder with one folder per version, of which the
         newest is taken.
       context_columns: the declared context columns.
+      signature: that is asked, `recommend` or `search`.
 
     Attributes:
       path: the version's folder.
@@ -35,36 +36,38 @@ class Servable:
       seconds: spent in calls of the signature so far.
 
     Raises:
-      ServableError: if there is no SavedModel, or it has no `recommend` with the contract's inputs and outputs.
+      ServableError: if there is no SavedModel, or it lacks the signature with the contract's inputs and outputs.
     """
 
-    def __init__(self, path: str | pathlib.Path, context_columns: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, path: str | pathlib.Path, context_columns: tuple[str, ...] = (), signature: str = contract.RECOMMEND
+    ) -> None:
         import tensorflow as tf
         import tensorflow_text  # noqa: F401 (its ops are in the graph)
 
         self.path = newest_version(path)
         self.version = parse_version(self.path.name)
         self.seconds = 0.0
-        self._context = context_columns
+        self._context, self._name = context_columns, signature
         self._constant = tf.constant
         try:
             self._loaded = tf.saved_model.load(str(self.path))
         except OSError:
             raise ServableError(f"{self.path}: cannot be loaded; expected a whole SavedModel.") from None
-        if contract.RECOMMEND not in self._loaded.signatures:
+        if signature not in self._loaded.signatures:
             there = ", ".join(sorted(self._loaded.signatures)) or "none"
-            raise ServableError(f"{self.path}: has no signature `{contract.RECOMMEND}`; its signatures: {there}.")
-        self._recommend = self._loaded.signatures[contract.RECOMMEND]
-        expected = {spec.name for spec in contract.signature_inputs(contract.RECOMMEND, context_columns)}
-        self._compare("inputs", expected, set(self._recommend.structured_input_signature[1]))
-        self._compare("outputs", set(contract.OUTPUTS[contract.RECOMMEND]), set(self._recommend.structured_outputs))
+            raise ServableError(f"{self.path}: has no signature `{signature}`; its signatures: {there}.")
+        self._signature = self._loaded.signatures[signature]
+        expected = {spec.name for spec in contract.signature_inputs(signature, context_columns)}
+        self._compare("inputs", expected, set(self._signature.structured_input_signature[1]))
+        self._compare("outputs", set(contract.OUTPUTS[signature]), set(self._signature.structured_outputs))
 
     @property
     def parameters(self) -> int:
-        """How many trained numbers `recommend` reads."""
-        return sum(int(np.prod(variable.shape)) for variable in self._recommend.variables if variable.trainable)
+        """How many trained numbers the signature reads."""
+        return sum(int(np.prod(variable.shape)) for variable in self._signature.variables if variable.trainable)
 
-    def recommend(self, requests: Sequence[Request]) -> list[Recommendation]:
+    def ask(self, requests: Sequence[Request]) -> list[Recommendation]:
         """The best items for each request, best first.
 
         Raises:
@@ -75,9 +78,9 @@ class Servable:
         order = sorted(range(len(requests)), key=lambda place: len(requests[place].history))
         for start in range(0, len(order), BATCH):
             places = order[start : start + BATCH]
-            arrays = build_inputs(contract.RECOMMEND, [requests[place] for place in places], self._context)
+            arrays = build_inputs(self._name, [requests[place] for place in places], self._context)
             began = time.perf_counter()
-            outputs = self._recommend(**{name: self._constant(array) for name, array in arrays.items()})
+            outputs = self._signature(**{name: self._constant(array) for name, array in arrays.items()})
             ids, scores = outputs[contract.ITEM_IDS].numpy(), outputs[contract.SCORES].numpy()
             self.seconds += time.perf_counter() - began
             for row, place in enumerate(places):
@@ -96,14 +99,14 @@ class Servable:
         elif np.isnan(scores).any():
             problem = f"gave item {items[int(np.argmax(np.isnan(scores)))]!r} a score that is not a number"
         if problem:
-            raise ServableError(f"{self.path}: to user {request.user_id!r}, `{contract.RECOMMEND}` {problem}.")
+            raise ServableError(f"{self.path}: to user {request.user_id!r}, `{self._name}` {problem}.")
 
     def _compare(self, what: str, expected: set[str], found: set[str]) -> None:
         if expected != found:
             name = min(expected ^ found)
             problem = f"lacks `{name}`" if name in expected else f"has `{name}`, which nobody declared,"
             wanted = ", ".join(sorted(expected))
-            raise ServableError(f"{self.path}: `{contract.RECOMMEND}` {problem} among its {what}; expected {wanted}.")
+            raise ServableError(f"{self.path}: `{self._name}` {problem} among its {what}; expected {wanted}.")
 
 
 def newest_version(path: str | pathlib.Path) -> pathlib.Path:

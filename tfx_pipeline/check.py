@@ -106,6 +106,9 @@ def _print_decisions(console: Console, prepared: Prepared) -> None:
         "eval": f"from {iso(boundaries.train_until)}, labels until {iso(boundaries.eval_until)}",
         "recent": "for the final fit",
     }
+    if decisions.split == settings_lib.LEAVE_ONE_OUT:
+        console.print("Times below are on the clock of leave_one_out: a day for each label event.\n")
+        about |= {"train": "all label events of a user but the last two", "eval": "the last but one of each user"}
     title = "Decisions" if events == len(prepared.tables.events) else f"Decisions of the first {users:,} users"
     _print(
         console,

@@ -27,6 +27,9 @@ import yaml
 from models import features
 from serving import contract
 
+#: A value of `decisions.split`.
+LEAVE_ONE_OUT = "leave_one_out"
+
 
 class SettingsError(ValueError):
     """A configuration that cannot be used; the message is one sentence for a person."""
@@ -52,8 +55,10 @@ class DataSettings:
     """Where the raw tables come from and what they declare.
 
     Attributes:
-      adapter: `tables` (the data contract itself) or `online_retail` (UCI Online Retail).
-      events, items, users, reviews, relations: the tables, for the `tables` adapter; the last three optional.
+      adapter: `tables` (the data contract itself), `online_retail` (UCI Online Retail), `amazon_sequences` (sequences
+        of ids, as S3-Rec's) or `recbole` (RecBole's atomic files).
+      events, items, users, reviews, relations: the tables, for the `tables` adapter; the last three optional. Of
+        `recbole`, `columns` of the first three.
       context: declared context columns (string): of the users table, else of the events.
       max_reject_share: share of rejected event rows past which reading stops with an error. Rows that an adapter
         drops by definition (cancellations of Online Retail, say) are counted as dropped, not as rejected.
@@ -89,6 +94,12 @@ class DecisionSettings:
     """How decisions are cut from the event log.
 
     Attributes:
+      split: `global_time`, by moments that hold for everybody, or `leave_one_out`, as benchmarks of the literature do:
+        of each user's label events the last is the test (in no split), the one before it an `eval` decision (and, for
+        the final fit, `recent`), and each earlier one a `train` decision, with what the user did before it as history.
+        Times then only give the order (see `example_gen.leave_one_out`), and `kind`, its days, and the three moments
+        below are not looked at.
+      train_prefixes: for `leave_one_out`: at most so many train decisions a user, the newest; 0 for all.
       kind: `session` (one decision per session with a label event, at its first event) or `window` (one per user
         and cut with label events in [cut, cut + horizon)).
       label_event_types: event types that make an item a positive.
@@ -106,6 +117,8 @@ class DecisionSettings:
         Both are ISO dates, or shares of the time range such as "0.8".
     """
 
+    split: str = "global_time"
+    train_prefixes: int = 0
     kind: str = "session"
     label_event_types: tuple[str, ...] = ("purchase",)
     impression_event_types: tuple[str, ...] = ("impression",)
@@ -369,7 +382,8 @@ class Settings:
 
 
 _CHOICES = {
-    "data.adapter": ("tables", "online_retail"),
+    "data.adapter": ("tables", "online_retail", "amazon_sequences", "recbole"),
+    "decisions.split": ("global_time", LEAVE_ONE_OUT),
     "decisions.kind": ("session", "window"),
     "decisions.profile_text.sources": ("free_text", "queries", "reviews", "titles"),
     "model.text_encoder.trainable": ("frozen", "top_n", "full"),
@@ -388,6 +402,7 @@ _CHOICES = {
 #: setting -> (lowest, highest) value allowed.
 _RANGES: dict[str, tuple[float, float]] = {
     "data.max_reject_share": (0, 1),
+    "decisions.train_prefixes": (0, 1e6),
     "decisions.every_days": (1e-3, 1e6),
     "decisions.horizon_days": (1e-3, 1e6),
     "decisions.candidates": (1, 1e6),

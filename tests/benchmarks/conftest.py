@@ -54,7 +54,10 @@ SETTINGS = {
 
 
 class ToyRecommender(tf.Module):
-    """Scores an item by its weight plus how often the history has it; the best `top_k` are answered."""
+    """Scores an item by its weight plus how often the history has it; the best `top_k` are answered.
+
+    In a search, an item whose id is a word of the query comes first.
+    """
 
     def __init__(self, top_k, excludes=True, context=("country",), items=tuple(WEIGHTS), weights=None):
         super().__init__()
@@ -64,13 +67,22 @@ class ToyRecommender(tf.Module):
 
     def signatures(self):
         dtypes = {"string": tf.string, "int64": tf.int64}
-        inputs = contract.signature_inputs(contract.RECOMMEND, self.context)
-        specs = {part.name: tf.TensorSpec([None] * part.rank, dtypes[part.dtype], name=part.name) for part in inputs}
-        return {contract.RECOMMEND: tf.function(self._recommend).get_concrete_function(**specs)}
+        found = {}
+        for name, function in ((contract.RECOMMEND, self._recommend), (contract.SEARCH, self._search)):
+            inputs = contract.signature_inputs(name, self.context)
+            specs = {
+                part.name: tf.TensorSpec([None] * part.rank, dtypes[part.dtype], name=part.name) for part in inputs
+            }
+            found[name] = tf.function(function).get_concrete_function(**specs)
+        return found
 
-    def _recommend(self, **inputs):
+    def _search(self, **inputs):
+        words = tf.strings.split(inputs[features.QUERY]).to_tensor("")
+        return self._recommend(10 * tf.reduce_sum(tf.cast(words[:, :, None] == self.ids, tf.float32), 1), **inputs)
+
+    def _recommend(self, named=0.0, **inputs):
         counts = self._count(inputs[features.HISTORY_ITEM_IDS], inputs[contract.HISTORY_LENGTH])
-        scores = self.weights + counts
+        scores = self.weights + counts + named
         if self.excludes:
             excluded = self._count(inputs[contract.EXCLUDE_ITEM_IDS], inputs[contract.EXCLUDE_COUNT])
             scores = tf.where(excluded > 0, -float("inf"), scores)
@@ -115,7 +127,12 @@ def shop(tmp_path_factory) -> types.SimpleNamespace:
     pd.DataFrame({"user_id": users, "country": countries}).to_csv(folder / "users.csv", index=False)
     settings = settings_lib.from_dict(SETTINGS)
     return types.SimpleNamespace(
-        folder=folder, settings=settings, tables=read(settings.data, folder), seconds=seconds, content=SETTINGS
+        folder=folder,
+        settings=settings,
+        tables=read(settings.data, folder),
+        seconds=seconds,
+        content=SETTINGS,
+        weights=WEIGHTS,
     )
 
 

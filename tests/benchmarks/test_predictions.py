@@ -84,4 +84,7 @@ def test_the_interval_is_that_of_the_normal_law_and_repeats():
     half = 1.96 * values.std() / math.sqrt(len(values))
     assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.1 * half)
     assert predictions.confidence(values) == [low, high]
+    many = np.tile(values, 200)
+    half = 1.96 * values.std() / math.sqrt(len(many))
+    assert predictions.confidence(many) == pytest.approx([values.mean() - half, values.mean() + half])
     assert predictions.confidence(np.full(5, 0.3)) == pytest.approx([0.3, 0.3])

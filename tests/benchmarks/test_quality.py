@@ -10,7 +10,9 @@ import pytest
 import yaml
 
 from benchmarks import predictions, quality
+from benchmarks.search import Search
 from tfx_pipeline import local_runner, schema
+from tfx_pipeline import settings as settings_lib
 
 COLUMNS = ["user_id", "rank", "item_id", "score"]
 TARGETS = {"u1": {"a", "c"}, "u2": {"b"}, "u5": {"f"}}
@@ -58,13 +60,13 @@ def test_a_servable_by_hand(shop, top4):
     assert {name: line[name] for name in BY_HAND} == pytest.approx(BY_HAND)
     expected = {"model": "slice_ranker", "version": 7, "servable": str(top4 / "7"), "seed": 11, "parameters": 7}
     assert {name: line[name] for name in expected} == expected
-    assert rankings.every.groupby("user_id")["item_id"].agg("".join).to_dict() == {
+    assert rankings[""].groupby("user_id")["item_id"].agg("".join).to_dict() == {
         "u1": "abc",
         "u2": "cfb",
         "u5": "ecd",
     }
-    assert rankings.novel.groupby("user_id")["item_id"].agg("".join).to_dict() == {"u1": "ced", "u5": "cdf"}
-    assert rankings.every["score"].tolist()[:3] == pytest.approx([2.1, 1.2, 0.6])
+    assert rankings["novel"].groupby("user_id")["item_id"].agg("".join).to_dict() == {"u1": "ced", "u5": "cdf"}
+    assert rankings[""]["score"].tolist()[:3] == pytest.approx([2.1, 1.2, 0.6])
 
 
 def test_the_window_can_end(shop, top4):
@@ -86,7 +88,7 @@ def test_one_line_per_model_and_files_that_give_the_same_numbers(command, top4, 
         "decayed_frequency",
     ]
     assert {name: lines[0][name] for name in BY_HAND} == pytest.approx(BY_HAND)
-    assert "3 customers, 2 of them with a novel target; 6 items to rank" in err
+    assert "3 users, 2 of them for novel; 6 items to rank" in err
     every, novel = tmp_path / "out.parquet", tmp_path / "out_novel.parquet"
     assert pd.read_parquet(every).columns.tolist() == COLUMNS
     for name, value in predictions.score_predictions(every, TARGETS).items():
@@ -100,6 +102,61 @@ def test_one_line_per_model_and_files_that_give_the_same_numbers(command, top4, 
     assert lines[1]["ndcg@10"] == pytest.approx(by_popularity)
     assert lines[1]["novel_ndcg@10"] == pytest.approx((1 / LOG3 + 1 / math.log2(6)) / 2)
     assert lines[2]["novel_ndcg@10"] == pytest.approx((1 / 2 + 1 / math.log2(6)) / 2)
+
+
+def left_one_out(place, shop):
+    """Makes the configuration one that leaves one out."""
+    content = {**shop.content, "decisions": {**shop.content["decisions"], "split": "leave_one_out"}}
+    place.config.write_text(yaml.safe_dump(content))
+
+
+def test_leave_one_out_by_hand(command, place, shop, top4, tmp_path):
+    left_one_out(place, shop)
+    code, (model, popularity, together), err = command("--task", "leave_one_out", "--servable", top4, "--baselines")
+    # What is bought: u1 a, a, b, a, c; u2 b, b, z; u4 c, d; u5 e, f; u6 d, z; u3 a alone.
+    assert code == 0 and "5 users; 7 items to rank" in err
+    ranked = pd.read_parquet(tmp_path / "out.parquet").groupby("user_id")["item_id"].agg("".join).to_dict()
+    # Of what was not had: z .9, c .6 (u2 saw it: 1.6), e .5, d .4, f .3 (u2: 1.3).
+    assert ranked == {"u1": "zced", "u2": "cfze", "u4": "zedf", "u5": "zcdf", "u6": "zcef"}
+    by_hand = (1 / math.log2(3) + 1 / 2 + 1 / 2 + 1 / math.log2(5) + 1) / 5
+    assert (model["n"], model["recall@10"], model["ndcg@10"]) == (5, 1.0, pytest.approx(by_hand))
+    assert (model["task"], model["version"], model["final"]) == ("leave_one_out", 7, False)
+    # Fitted on a, a, b of u1 and b of u2; the others are in the order of their ids.
+    assert (popularity["model"], together["model"], popularity["final"]) == ("popularity", "co_occurrence", False)
+    ranks = {"u1": 1, "u2": 6, "u4": 3, "u5": 5, "u6": 6}
+    assert popularity["ndcg@10"] == pytest.approx(sum(1 / math.log2(rank + 1) for rank in ranks.values()) / 5)
+    assert together["decay"] in (0.3, 0.5, 0.7, 0.9)
+
+
+def test_search_by_hand(command, place, shop, top4, tmp_path):
+    left_one_out(place, shop)
+    code, (line,), _ = command("--task", "search", "--servable", top4)
+    assert code == 0 and (line["n"], line["n_no_history"]) == (5, 5)
+    main, alone = (pd.read_parquet(tmp_path / name) for name in ("out.parquet", "out_no_history.parquet"))
+    protocol = Search.build(settings_lib.load(place.config), shop.tables)
+    weights, hits = shop.weights, []
+    for request in protocol.parts()[0].requests:
+        named = [item for item in weights if item in request.query.split()]
+        rest = sorted(set(weights) - set(named), key=lambda item: -weights[item])
+        assert alone[alone["user_id"] == request.user_id]["item_id"].tolist() == [*named, *rest][:4]
+        had = [event[0] for event in request.history]
+        rest.sort(key=lambda item: -weights[item] - had.count(item))
+        assert main[main["user_id"] == request.user_id]["item_id"].tolist() == [*named, *rest][:4]
+        (target,) = protocol.parts()[0].targets[request.user_id]
+        hits.append(target in [*named, *rest][:4])
+    assert line["recall@10"] == pytest.approx(sum(hits) / 5) and sum(hits) > 0
+    assert (
+        line["no_history_recall@10"] == predictions.score_predictions(alone, protocol.parts()[1].targets)["recall@10"]
+    )
+
+
+def test_a_task_wants_its_split(command, place, shop, top4):
+    for task in ("leave_one_out", "search"):
+        code, _, err = command("--task", task, "--servable", top4)
+        assert code == 1 and "decisions.split is 'global_time'; expected 'leave_one_out'" in err
+    left_one_out(place, shop)
+    code, _, err = command("--servable", top4)
+    assert code == 1 and "decisions.split is 'leave_one_out'; expected 'global_time'" in err
 
 
 def test_what_libraries_print_is_not_on_the_standard_output(command, top4, monkeypatch):

@@ -17,11 +17,11 @@ def ask(item_ids):
 def test_answers_come_in_the_order_of_requests_and_do_not_depend_on_batches(top4, monkeypatch):
     servable = Servable(top4, ("country",))
     requests = [Request(user_id=str(length), history=ask("ab" * length)) for length in (5, 0, 3, 1, 4)]
-    together = servable.recommend(requests)
+    together = servable.ask(requests)
     assert [answer.item_ids for answer in together[:2]] == [["b", "a", "z", "c"], ["z", "c", "e", "d"]]
     assert together[0].scores == pytest.approx([5.2, 5.1, 0.9, 0.6])
     monkeypatch.setattr(servable_lib, "BATCH", 2)
-    for one, other in zip(together, servable.recommend(requests), strict=True):
+    for one, other in zip(together, servable.ask(requests), strict=True):
         assert one.item_ids == other.item_ids
         np.testing.assert_array_equal(one.scores, other.scores)
     assert servable.seconds > 0
@@ -29,7 +29,7 @@ def test_answers_come_in_the_order_of_requests_and_do_not_depend_on_batches(top4
 
 
 def test_short_answers_end_at_their_padding(top4):
-    (answer,) = Servable(top4, ("country",)).recommend([Request(exclude=list("abcde"))])
+    (answer,) = Servable(top4, ("country",)).ask([Request(exclude=list("abcde"))])
     assert answer.item_ids == ["z", "f"]
     assert answer.scores == pytest.approx([0.9, 0.3])
 
@@ -37,7 +37,7 @@ def test_short_answers_end_at_their_padding(top4):
 def test_an_excluded_item_in_an_answer_is_an_error(export):
     careless = Servable(export(4, excludes=False), ("country",))
     with pytest.raises(ServableError, match="to user 'u', `recommend` answered item 'e', which the request excludes"):
-        careless.recommend([Request(user_id="u", exclude=["a", "e"])])
+        careless.ask([Request(user_id="u", exclude=["a", "e"])])
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_an_excluded_item_in_an_answer_is_an_error(export):
 def test_an_answer_that_is_no_ranking_is_an_error(export, items, weights, said):
     servable = Servable(export(4, items=list(items), weights=weights), ("country",))
     with pytest.raises(ServableError, match=said):
-        servable.recommend([Request()])
+        servable.ask([Request()])
 
 
 def test_a_broken_saved_model_is_an_error(tmp_path):

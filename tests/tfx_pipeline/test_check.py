@@ -157,3 +157,17 @@ def test_an_unwritable_rejects_file_is_said(shop, capsys):
     (shop / "shop.yaml").write_text(CONFIG.replace("context: [country]", "context: [country]\n  max_reject_share: 0.2"))
     assert run(shop, "--rejects", str(shop / "events.csv" / "r.jsonl")) == 1
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_leave_one_out_says_what_its_times_are(shop, capsys):
+    content = CONFIG.replace("context: [country]", "context: [country]\n  max_reject_share: 0.2")
+    (shop / "shop.yaml").write_text(content + "  split: leave_one_out\n")
+    with (shop / "events.csv").open("a") as file:
+        file.write(f"u,l,buy,{20 * DAY},5,\n")
+    assert run(shop) == 0
+    out = capsys.readouterr().out
+    cells = [[cell.strip() for cell in line.strip("│┃").split("│")] for line in out.splitlines() if "│" in line]
+    # u: a view, then l | k | l; v: l | k without anything before its eval decision
+    assert [row[1] for row in cells if row[0] in ("train", "eval", "recent")] == ["1", "1", "1"]
+    assert ["eval: label events with nothing before them", "1"] in cells
+    assert "on the clock of leave_one_out" in out and "One decision of eval: user u, 2024-10-03 00:00 UTC" in out

@@ -12,6 +12,9 @@ from tfx_pipeline import settings as settings_lib
 
 DAY = features.SECONDS_PER_DAY
 
+#: `leave_one_out`: the moment of everybody's last label event, on the clock of `example_gen.leave_one_out`.
+TEST = 20_000 * DAY
+
 
 @dataclass(frozen=True)
 class Boundaries:
@@ -32,12 +35,14 @@ class Boundaries:
         """Resolves dates and shares of the time range.
 
         Args:
-          settings: how decisions are cut.
+          settings: how decisions are cut; with `leave_one_out` the boundaries are those of its clock.
           first, last: times of the first and the last event.
 
         Raises:
           SettingsError: if a boundary is neither a date nor a share, or if they are not in order.
         """
+        if settings.split == settings_lib.LEAVE_ONE_OUT:
+            return cls(0, TEST - DAY, TEST)
         start = boundary(settings.train_start, first, last) if settings.train_start else first
         train = boundary(settings.train_until, first, last)
         end = boundary(settings.eval_until, first, last)

@@ -17,7 +17,7 @@ from tfx_pipeline.example_gen.decision import Decision
 from tfx_pipeline.example_gen.item_table import ItemStats, ItemTable
 from tfx_pipeline.example_gen.sampling import PopularitySampler, generator
 from tfx_pipeline.example_gen.user_log import UserLog
-from tfx_pipeline.settings import DecisionSettings
+from tfx_pipeline.settings import LEAVE_ONE_OUT, DecisionSettings
 
 SPLITS = (features.TRAIN_SPLIT, features.EVAL_SPLIT, features.RECENT_SPLIT)
 
@@ -64,6 +64,11 @@ class DecisionBuilder:
     without a session are decisions of their own moment. Kind `window`: one per cut for a user with an event other
     than an impression before the cut and a label event in [cut, cut + horizon).
 
+    Split `leave_one_out` instead: one decision per label event but the user's last, at that event, with it as the one
+    positive, if an event other than an impression is before it. The last but one is of `eval` and `recent`, the others
+    are of `train`. Logs, boundaries and statistics are on the clock of `example_gen.leave_one_out`, so that what
+    follows holds here too; what it means for several users stands there.
+
     Candidates: the positives (the newest `max_positives`), the impressions that are not positive, negatives by
     popularity as of the decision's time; shuffled, so that a place in the list says nothing, and padded to N.
 
@@ -89,6 +94,7 @@ class DecisionBuilder:
 
     def __init__(self, settings: DecisionSettings, boundaries: Boundaries, table: ItemTable, stats: ItemStats) -> None:
         self.settings = settings
+        self._leave_one_out = settings.split == LEAVE_ONE_OUT
         self.boundaries = boundaries
         self.table = table
         self.stats = stats
@@ -97,7 +103,7 @@ class DecisionBuilder:
         self._cuts = {
             split: boundaries.cuts(split, settings.every_days, settings.horizon_days)
             for split in SPLITS
-            if settings.kind == "window"
+            if settings.kind == "window" and not self._leave_one_out
         }
 
     def decisions(self, log: UserLog) -> list[Decision]:
@@ -116,7 +122,10 @@ class DecisionBuilder:
         if not len(places.labels):
             left_out["users without a label event"] += 1
             return []
-        cut = self._windows if self.settings.kind == "window" else self._sessions
+        if self._leave_one_out:
+            cut = self._prefixes
+        else:
+            cut = self._windows if self.settings.kind == "window" else self._sessions
         return sorted(cut(log, places, left_out), key=lambda moment: SPLITS.index(moment.split))
 
     def build(self, log: UserLog, moment: Moment) -> Decision:
@@ -178,6 +187,21 @@ class DecisionBuilder:
                 shown = _until(places.impressions, log, ends[cut])[len(_until(places.impressions, log, cuts[cut])) :]
                 yield Moment(split, int(cuts[cut]), labels, shown)
 
+    def _prefixes(self, log: UserLog, places: _Places, left_out: collections.Counter[str]) -> Iterator[Moment]:
+        none = np.empty(0, np.int64)
+        trained, (validated, _) = places.labels[:-2], np.r_[[-1, -1], places.labels][-2:]
+        if self.settings.train_prefixes:
+            left_out["train: prefixes beyond train_prefixes"] += max(0, len(trained) - self.settings.train_prefixes)
+            trained = trained[-self.settings.train_prefixes :]
+        wanted = [(SPLITS[0], place) for place in trained]
+        wanted += [(split, validated) for split in SPLITS[1:] if validated >= 0]
+        for split, place in wanted:
+            time = int(log.times[place])
+            if not len(_until(places.known, log, time)):
+                left_out[f"{split}: label events with nothing before them"] += 1
+                continue
+            yield Moment(split, time, np.array([place]), none)
+
     def _sessions(self, log: UserLog, places: _Places, left_out: collections.Counter[str]) -> Iterator[Moment]:
         # Events without a session belong together when they share the moment.
         moments = np.unique(log.times, return_inverse=True)[1]
@@ -222,7 +246,7 @@ class DecisionBuilder:
 
     def _context(self, log: UserLog, time: int) -> dict[str, str]:
         """What is known of the user; a request that opens a session brings what its own event says."""
-        until = time + (self.settings.kind == "session")
+        until = time + (self.settings.kind == "session" and not self._leave_one_out)
         return {column: value for column, value in log.context.items() if log.context_since.get(column, 0) < until}
 
     def _profile_text(self, log: UserLog, places: _Places, time: int) -> str:

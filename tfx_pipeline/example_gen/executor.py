@@ -103,13 +103,16 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
             | "TimeRange" >> beam.Map(_time_range, _One(rejects))
         )
         boundaries = times | "Boundaries" >> beam.Map(lambda pair: Boundaries.resolve(decisions, *pair))
+        shards_in_time, leave_one_out = merged.shards, decisions.split == settings_lib.LEAVE_ONE_OUT
+        if leave_one_out:
+            shards_in_time |= "OnTheClock" >> beam.ParDo(stages.OnTheClock(decisions, data.context))
         stats = (
-            merged.shards
+            shards_in_time
             | "PartialStats" >> beam.ParDo(stages.PartialStats(decisions), table, _One(boundaries))
             | "ListStats" >> beam.combiners.ToList()
-            | "Stats" >> beam.Map(lambda parts, items: ItemStats.combine(parts, len(items)), table)
+            | "Stats" >> beam.Map(lambda parts, items: ItemStats.combine(parts, len(items), leave_one_out), table)
         )
-        built = merged.shards | "BuildExamples" >> beam.ParDo(
+        built = shards_in_time | "BuildExamples" >> beam.ParDo(
             stages.BuildExamples(decisions, data.context), table, _One(boundaries), _One(stats)
         ).with_outputs(*SPLITS, stages.COUNTS)
         catalogue = (

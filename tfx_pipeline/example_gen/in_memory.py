@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,13 +10,14 @@ from tfx_pipeline import settings as settings_lib
 from tfx_pipeline.example_gen.boundaries import Boundaries
 from tfx_pipeline.example_gen.decisions import DecisionBuilder
 from tfx_pipeline.example_gen.item_table import ItemStats, ItemTable
+from tfx_pipeline.example_gen.leave_one_out import on_the_clock
 from tfx_pipeline.example_gen.user_log import UserLog, user_logs
 from tfx_pipeline.raw_tables.read import RawTables
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Raw tables made ready to build decisions from."""
+    """Raw tables made ready to build decisions from; with `leave_one_out`, `tables` has the times of its clock."""
 
     tables: RawTables
     settings: settings_lib.Settings
@@ -37,9 +39,13 @@ def prepare(tables: RawTables, settings: settings_lib.Settings) -> Prepared:
     Raises:
       SettingsError: if the boundaries are not in order.
     """
-    times = tables.events["timestamp"]
+    times, labels = tables.events["timestamp"], settings.decisions.label_event_types
     boundaries = Boundaries.resolve(settings.decisions, int(times.min()), int(times.max()))
+    leave_one_out = settings.decisions.split == settings_lib.LEAVE_ONE_OUT
+    if leave_one_out:
+        events, users, reviews = on_the_clock(tables.events, tables.users, tables.reviews, labels)
+        tables = dataclasses.replace(tables, events=events, users=users, reviews=reviews)
     table = ItemTable(tables.items)
-    partial = ItemStats.partial(tables.events, table, settings.decisions.label_event_types, boundaries)
-    stats = ItemStats.combine([partial], len(table))
+    partial = ItemStats.partial(tables.events, table, labels, boundaries)
+    stats = ItemStats.combine([partial], len(table), always_known=leave_one_out)
     return Prepared(tables, settings, DecisionBuilder(settings.decisions, boundaries, table, stats))

@@ -94,14 +94,21 @@ class ItemStats:
         return _by_day(frame[frame["item"] >= 0])
 
     @classmethod
-    def combine(cls, partials: Iterable[pd.DataFrame], size: int) -> ItemStats:
-        """Joins partial statistics, in any order, for a catalogue of `size` items."""
+    def combine(cls, partials: Iterable[pd.DataFrame], size: int, always_known: bool = False) -> ItemStats:
+        """Joins partial statistics, in any order.
+
+        Args:
+          partials: of `partial`.
+          size: number of items of the catalogue.
+          always_known: whether every item counts as one that had an event at 0.
+        """
         parts = list(partials)
         empty = pd.DataFrame({name: np.empty(0, np.int64) for name in ("item", "day", *_STATS)})
         frame = _by_day(pd.concat(parts)) if parts else empty
         items = frame["item"].to_numpy(np.int64)
         first = np.full(size, NEVER)
         np.minimum.at(first, items, frame["first"].to_numpy(np.int64))
+        first = np.zeros_like(first) if always_known else first
         sold = frame[frame["sales"] > 0]
         return cls(first, *(sold[name].to_numpy(np.int64) for name in ("item", "day", "sales")))
 

@@ -20,6 +20,7 @@ from tfx_pipeline.example_gen import examples, report
 from tfx_pipeline.example_gen.boundaries import Boundaries
 from tfx_pipeline.example_gen.decisions import DecisionBuilder
 from tfx_pipeline.example_gen.item_table import ItemStats, ItemTable
+from tfx_pipeline.example_gen.leave_one_out import on_the_clock
 from tfx_pipeline.example_gen.user_log import user_logs
 from tfx_pipeline.raw_tables import make_adapter
 from tfx_pipeline.raw_tables.adapter import REVIEW_COLUMNS, USER_COLUMNS
@@ -107,6 +108,27 @@ class MergeShard(beam.DoFn):
         yield key, joined
 
 
+class OnTheClock(beam.DoFn):
+    """Puts a shard on the clock of `leave_one_out`."""
+
+    def __init__(self, decisions: settings_lib.DecisionSettings, context: tuple[str, ...]) -> None:
+        super().__init__()
+        self._labels, self._context = decisions.label_event_types, context
+
+    def process(self, element: tuple[int, dict[str, pd.DataFrame]]) -> Iterator[Any]:
+        key, frames = element
+        timed = on_the_clock(*tables_of(frames, self._context), self._labels)
+        yield key, dict(zip(("events", USERS, REVIEWS), timed, strict=True))
+
+
+def tables_of(
+    frames: dict[str, pd.DataFrame], context: tuple[str, ...]
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """(events, users, reviews) of a shard; the last two may not be there."""
+    users = frames.get(USERS, pd.DataFrame(columns=[*USER_COLUMNS, *context]))
+    return frames["events"], users, frames.get(REVIEWS, pd.DataFrame(columns=list(REVIEW_COLUMNS)))
+
+
 class PartialStats(beam.DoFn):
     """What a shard says of the items."""
 
@@ -126,12 +148,10 @@ class BuildExamples(beam.DoFn):
         self._decisions, self._context = decisions, context
 
     def process(self, element: Any, table: ItemTable, boundaries: Boundaries, stats: ItemStats) -> Iterator[Any]:
-        frames = element[1]
-        users = frames.get("users", pd.DataFrame(columns=[*USER_COLUMNS, *self._context]))
-        reviews = frames.get("reviews", pd.DataFrame(columns=list(REVIEW_COLUMNS)))
+        events, users, reviews = tables_of(element[1], self._context)
         builder = DecisionBuilder(self._decisions, boundaries, table, stats)
         counts: collections.Counter[str] = collections.Counter()
-        for log in user_logs(frames["events"], users, reviews, table, self._context):
+        for log in user_logs(events, users, reviews, table, self._context):
             for moment in builder.moments(log, counts):
                 decision = builder.build(log, moment)
                 counts[f"{decision.split}: positives beyond max_positives"] += decision.dropped_positives
@@ -140,9 +160,9 @@ class BuildExamples(beam.DoFn):
                 counts[report.POSITIVES + decision.split] += int((decision.labels > 0).sum())
                 example = examples.to_example(decision, self._context)
                 yield beam.pvalue.TaggedOutput(decision.split, examples.serialize(example))
-        counts[report.USERS] += frames["events"]["user_id"].nunique()
-        counts[report.EVENTS] += len(frames["events"])
-        counts["events from eval_until on"] += int((frames["events"]["timestamp"] >= boundaries.eval_until).sum())
+        counts[report.USERS] += events["user_id"].nunique()
+        counts[report.EVENTS] += len(events)
+        counts["events from eval_until on"] += int((events["timestamp"] >= boundaries.eval_until).sum())
         yield beam.pvalue.TaggedOutput(COUNTS, counts)
 
 

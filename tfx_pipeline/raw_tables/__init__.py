@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from tfx_pipeline.raw_tables.adapter import Adapter
+from tfx_pipeline.raw_tables.amazon_sequences import AmazonSequences
 from tfx_pipeline.raw_tables.online_retail import OnlineRetail
 from tfx_pipeline.raw_tables.paths import Path
+from tfx_pipeline.raw_tables.recbole import RecBole
 from tfx_pipeline.raw_tables.tables import Tables
 from tfx_pipeline.settings import DataSettings
 
-_ADAPTERS: dict[str, type[Adapter]] = {"tables": Tables, "online_retail": OnlineRetail}
+_ADAPTERS: dict[str, type[Adapter]] = {
+    "tables": Tables,
+    "online_retail": OnlineRetail,
+    "amazon_sequences": AmazonSequences,
+    "recbole": RecBole,
+}
 
 
 def make_adapter(settings: DataSettings, directory: str | Path) -> Adapter:

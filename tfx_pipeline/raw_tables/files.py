@@ -21,8 +21,9 @@ from tfx_pipeline.raw_tables.rejects import DataError, Rejects
 
 CHUNK_ROWS = 100_000
 _BUFFER_BYTES = 1 << 18
-CSV_ENDINGS = (".csv", ".tsv", ".txt")
+CSV_ENDINGS = (".csv", ".tsv", ".txt", ".inter", ".item", ".user")
 PARQUET_ENDINGS = (".parquet", ".pq")
+_CSV = "a CSV file"
 _DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 
 
@@ -36,6 +37,7 @@ class Layout:
       required: contract names that must be there; the others are left out where the file lacks them.
       delimiter: of CSV files.
       may_be_empty: whether a file with columns but no rows is fine (one part of several).
+      quoted: whether a field of a CSV file may stand in quotes; else a quote is a letter as any other.
     """
 
     table: str
@@ -43,6 +45,7 @@ class Layout:
     required: tuple[str, ...]
     delimiter: str = ","
     may_be_empty: bool = False
+    quoted: bool = True
 
 
 @contextlib.contextmanager
@@ -87,6 +90,48 @@ def find(directory: Path, pattern: str, table: str) -> list[Path]:
     return files
 
 
+def one_file(directory: Path, endings: tuple[str, ...], expected: str) -> Path:
+    """The one file of a data set: `directory` itself, or the only file in it that ends so.
+
+    Args:
+      directory: a file or a folder.
+      endings: of its name, in lower case.
+      expected: what the file is, for messages.
+
+    Raises:
+      DataError: if there is none, or more than one.
+    """
+    spoken = f"{', '.join(endings[:-1])} or {endings[-1]}"
+    with reachable(directory, expected):
+        if directory.is_file():
+            if not directory.name.lower().endswith(endings):
+                raise DataError(f"{directory}: expected a file that ends in {spoken}.")
+            return directory
+        if not directory.is_dir():
+            raise DataError(f"{directory}: is not there; expected {expected}.")
+        found = sorted(p for p in directory.iterdir() if p.name.lower().endswith(endings) and p.is_file())
+    if len(found) != 1:
+        names = f" ({', '.join(p.name for p in found[:4])})" if found else ""
+        raise DataError(f"{directory}: holds {len(found)} files that end in {spoken}{names}; expected exactly one.")
+    return found[0]
+
+
+def read_lines(file: Path, expected: str) -> Iterator[tuple[int, str]]:
+    """(number from 1, text without white space around it) of each line of a text file (also .gz).
+
+    Args:
+      file: in UTF-8.
+      expected: what the file is, for messages.
+
+    Raises:
+      DataError: if it cannot be opened, is truncated or not UTF-8.
+    """
+    with _open_csv(file, expected) as stream:
+        lines = _Lines(file, stream, expected)
+        for line in lines:
+            yield lines.number, line.strip()
+
+
 def is_parquet(file: Path) -> bool:
     """Whether a file is Parquet (else CSV), by its ending.
 
@@ -101,8 +146,8 @@ def is_parquet(file: Path) -> bool:
     raise DataError(f"{file}: cannot tell its form by its ending; expected .csv, .csv.gz or .parquet.")
 
 
-def column_names(file: Path, delimiter: str = ",") -> list[str]:
-    """The columns that a file has.
+def column_names(file: Path, delimiter: str = ",", quoted: bool = True) -> list[str]:
+    """The columns that a file has; `delimiter` and `quoted` as those of `Layout`.
 
     Raises:
       DataError: if its header cannot be read.
@@ -110,7 +155,7 @@ def column_names(file: Path, delimiter: str = ",") -> list[str]:
     if is_parquet(file):
         return list(_open_parquet(file).schema_arrow.names)
     with _open_csv(file) as stream:
-        return _header(_Lines(file, stream), file, delimiter)[0]
+        return _header(_Lines(file, stream), file, delimiter, quoted)[0]
 
 
 def read_chunks(file: Path, layout: Layout, rejects: Rejects, chunk_rows: int = CHUNK_ROWS) -> Iterator[pd.DataFrame]:
@@ -193,8 +238,8 @@ class _Unzipped(io.RawIOBase):
         super().close()
 
 
-def _open_csv(file: Path) -> BinaryIO:
-    with reachable(file, "a CSV file"):
+def _open_csv(file: Path, expected: str = _CSV) -> BinaryIO:
+    with reachable(file, expected):
         stream = file.open("rb", _BUFFER_BYTES)
     return io.BufferedReader(_Unzipped(stream), _BUFFER_BYTES) if file.name.lower().endswith(".gz") else stream
 
@@ -202,9 +247,10 @@ def _open_csv(file: Path) -> BinaryIO:
 class _Lines:
     """Decoded lines of a file; `number` is that of the last one, from 1."""
 
-    def __init__(self, file: Path, stream: BinaryIO) -> None:
+    def __init__(self, file: Path, stream: BinaryIO, expected: str = _CSV) -> None:
         self.file = file
         self.number = 0
+        self._expected = expected
         self._stream = stream
 
     def __iter__(self) -> Iterator[str]:
@@ -216,7 +262,7 @@ class _Lines:
         except UnicodeDecodeError as error:
             byte = error.object[error.start]
             raise DataError(
-                f"{self.file}: line {self.number} is not UTF-8 (byte 0x{byte:02x}); expected a CSV file in UTF-8."
+                f"{self.file}: line {self.number} is not UTF-8 (byte 0x{byte:02x}); expected {self._expected} in UTF-8."
             ) from None
         except EOFError:
             raise DataError(
@@ -228,8 +274,11 @@ class _Lines:
             raise DataError(f"{self.file}: cannot be read ({error.strerror}) after line {self.number}.") from None
 
 
-def _header(lines: _Lines, file: Path, delimiter: str) -> tuple[list[str], Any]:
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+def _header(lines: _Lines, file: Path, delimiter: str, quoted: bool) -> tuple[list[str], Any]:
+    if quoted:
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    else:
+        reader = csv.reader(lines, delimiter=delimiter, strict=True, quoting=csv.QUOTE_NONE)
     try:
         names = next(reader)
     except StopIteration:
@@ -242,7 +291,7 @@ def _header(lines: _Lines, file: Path, delimiter: str) -> tuple[list[str], Any]:
 def _csv_chunks(file: Path, layout: Layout, rejects: Rejects, chunk_rows: int) -> Iterator[pd.DataFrame]:
     with _open_csv(file) as stream:
         lines = _Lines(file, stream)
-        names, reader = _header(lines, file, layout.delimiter)
+        names, reader = _header(lines, file, layout.delimiter, layout.quoted)
         positions = {name: names.index(column) for name, column in _present(names, file, layout).items()}
         rows: list[list[str]] = []
         places: list[int] = []

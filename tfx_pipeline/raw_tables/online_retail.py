@@ -50,19 +50,7 @@ class OnlineRetail(Adapter):
         return {**self.__dict__, "_kept": None}  # workers read the file themselves
 
     def files(self) -> list[Path]:
-        with files.reachable(self.directory, _EXPECTED):
-            if self.directory.is_file():
-                if not self.directory.name.lower().endswith(_ENDINGS):
-                    raise DataError(f"{self.directory}: expected a file that ends in .csv, .csv.gz or .xlsx.")
-                return [self.directory]
-            if not self.directory.is_dir():
-                raise DataError(f"{self.directory}: is not there; expected {_EXPECTED}.")
-            found = sorted(p for p in self.directory.iterdir() if p.name.lower().endswith(_ENDINGS) and p.is_file())
-        if len(found) != 1:
-            names = f" ({', '.join(p.name for p in found[:4])})" if found else ""
-            what = f"holds {len(found)} files that end in .csv, .csv.gz or .xlsx{names}"
-            raise DataError(f"{self.directory}: {what}; expected exactly one.")
-        return found
+        return [files.one_file(self.directory, _ENDINGS, _EXPECTED)]
 
     def event_files(self) -> list[Path]:
         return self.files()

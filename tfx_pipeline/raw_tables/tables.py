@@ -103,15 +103,20 @@ class Tables(Adapter):
             raise DataError(f"data.{table}.path is empty; expected the file name or glob of {table}.")
         return []
 
-    def _layout(self, table: str, context: tuple[str, ...] = ()) -> Layout:
-        settings = self._settings(table)
+    def _renamed(self, table: str) -> dict[str, str]:
+        """`TableSettings.columns`, checked."""
+        renamed = self._settings(table).columns
         known = (*_COLUMNS[table], *self.settings.context)
-        for name in settings.columns:
+        for name in renamed:
             if name not in known:
                 raise DataError(f"data.{table}.columns names {name!r}; expected one of {', '.join(known)}.")
+        return renamed
+
+    def _layout(self, table: str, context: tuple[str, ...] = ()) -> Layout:
+        settings, renamed = self._settings(table), self._renamed(table)
         if len(settings.delimiter) != 1:
             raise DataError(f"data.{table}.delimiter is {settings.delimiter!r}; expected one character.")
-        columns = {name: settings.columns.get(name, name) for name in (*_COLUMNS[table], *context)}
+        columns = {name: renamed.get(name, name) for name in (*_COLUMNS[table], *context)}
         parts = len(self._files(table))
         return Layout(table, columns, (*_REQUIRED[table], *context), settings.delimiter, may_be_empty=parts > 1)
 
@@ -124,7 +129,7 @@ class Tables(Adapter):
 
     def _read(self, file: Path, table: str, rejects: Rejects, context: tuple[str, ...] = ()) -> Iterator[pd.DataFrame]:
         for chunk in files.read_chunks(file, self._layout(table, context), rejects):
-            yield _clean(chunk, table, file, rejects, context)
+            yield clean(chunk, table, file, rejects, context, _REQUIRED[table])
 
     def _whole(self, table: str, rejects: Rejects, context: tuple[str, ...] = ()) -> pd.DataFrame:
         present = self._files(table)
@@ -132,8 +137,8 @@ class Tables(Adapter):
         if chunks:
             return pd.concat(chunks, ignore_index=True)
         if present:
-            where = self.directory / self._settings(table).path
-            raise DataError(f"{where}: no file has a usable row; expected at least one row of {table}.")
+            names = ", ".join(str(file) for file in present[:4])
+            raise DataError(f"{names}: no usable row; expected at least one row of {table}.")
         empty = {name: pd.Series(dtype=_dtype(name)) for name in (*_COLUMNS[table], *context)}
         return pd.DataFrame(empty)
 
@@ -166,35 +171,49 @@ def _dtype(column: str) -> type:
     return float if column in _NUMBERS else object
 
 
-def _clean(chunk: pd.DataFrame, table: str, file: Path, rejects: Rejects, context: tuple[str, ...]) -> pd.DataFrame:
-    """A chunk in contract form: every column of the table, bad rows rejected by their first reason."""
-    clean = pd.DataFrame(index=chunk.index)
+def clean(
+    chunk: pd.DataFrame,
+    table: str,
+    file: Path,
+    rejects: Rejects,
+    context: tuple[str, ...],
+    required: tuple[str, ...],
+) -> pd.DataFrame:
+    """A chunk in contract form: every column of the table, bad rows rejected by their first reason.
+
+    Args:
+      chunk: of `files.read_chunks`, read from `file`.
+      table: its name.
+      file, rejects: where bad rows come from and go to.
+      context: further columns, texts.
+      required: columns of the table that must have a value in every row, where they are there.
+    """
+    cleaned = pd.DataFrame(index=chunk.index)
     reasons: list[tuple[str, pd.Series]] = []
     naive = 0
     is_search = values.texts(chunk["query"]) != "" if "query" in chunk else pd.Series(False, index=chunk.index)
     for name in (*_COLUMNS[table], *context):
-        required = name in _REQUIRED[table]
         if name not in chunk:
             fill = {int: 0, float: float("nan"), object: ""}[_dtype(name)]
-            clean[name] = pd.Series(fill, index=chunk.index, dtype=_dtype(name))
+            cleaned[name] = pd.Series(fill, index=chunk.index, dtype=_dtype(name))
         elif name in _TIMES:
-            clean[name], bad, without_zone = values.times(chunk[name])
+            cleaned[name], bad, without_zone = values.times(chunk[name])
             naive += without_zone
             missing = values.texts(chunk[name]).isin(["", "NaT"]) & bad
-            if required:
+            if name in required:
                 reasons.append((f"missing {name}", missing))
             reasons.append((f"unparsable {name}", bad & ~missing))
         elif name in _NUMBERS:
-            clean[name], bad = values.numbers(chunk[name])
-            reasons += [(f"unparsable {name}", bad), (f"negative {name}", clean[name] < 0)]
+            cleaned[name], bad = values.numbers(chunk[name])
+            reasons += [(f"unparsable {name}", bad), (f"negative {name}", cleaned[name] < 0)]
         else:
-            clean[name] = values.texts(chunk[name])
-            if required and name != "text":
-                reasons.append((f"missing {name}", (clean[name] == "") & ~(is_search & (name == "item_id"))))
+            cleaned[name] = values.texts(chunk[name])
+            if name in required and name != "text":
+                reasons.append((f"missing {name}", (cleaned[name] == "") & ~(is_search & (name == "item_id"))))
     good = pd.Series(True, index=chunk.index)
     for reason, bad in reasons:
         files.count_rows(rejects, table, "rejected", reason, chunk[bad & good], file)
         good &= ~bad
     if naive:
         rejects.count(table, "noted", "times without a zone, taken as UTC", [], naive)
-    return clean[good].reset_index(drop=True)
+    return cleaned[good].reset_index(drop=True)

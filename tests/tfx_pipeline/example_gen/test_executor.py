@@ -125,6 +125,16 @@ def test_tables_on_a_file_system_of_tensorflow(folder, tmp_path):
     assert run(remote, SETTINGS, tmp_path / "out") == pure(folder, SETTINGS)
 
 
+def test_leave_one_out(folder, tmp_path):
+    decisions = dataclasses.replace(SETTINGS.decisions, split="leave_one_out", train_prefixes=3)
+    settings = dataclasses.replace(SETTINGS, decisions=decisions)
+    expected = pure(folder, settings)
+    assert len(expected["eval"]) == len(expected["recent"]) >= 15 and len(expected["train"]) > 30
+    assert run(folder, settings, tmp_path / "out") == expected
+    counts = json.loads((tmp_path / "out" / "counts.json").read_text())
+    assert counts["first_event"].startswith("2020-09-") and counts["left_out"]["events from eval_until on"] >= 20
+
+
 def test_windows_and_an_empty_split(folder, tmp_path):
     decisions = dataclasses.replace(
         SETTINGS.decisions,

@@ -173,7 +173,7 @@ def test_settings_that_do_not_fit_the_files(tmp_path, settings, expected):
 
 def test_items_without_a_usable_row(tmp_path):
     write(tmp_path, events=EVENTS, items="item_id,title\ni1\n")
-    with pytest.raises(DataError, match=r"items\.\*: no file has a usable row; expected at least one row of items\."):
+    with pytest.raises(DataError, match=r"items\.csv: no usable row; expected at least one row of items\."):
         make_adapter(DataSettings(), tmp_path).items(Rejects())
 
 
