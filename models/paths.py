@@ -9,6 +9,14 @@ import numpy as np
 import tensorflow as tf
 
 
+def named_items(positions: tf.Tensor, size: tf.Tensor | int) -> tf.Tensor:
+    """Float32 [B, size], 1 for items whose row is among `positions`, int [B, n]; -1 names none."""
+    batch, number = tf.unstack(tf.shape(positions))
+    indices = tf.stack([tf.repeat(tf.range(batch), number), tf.reshape(tf.maximum(positions, 0), [-1])], 1)
+    named = tf.cast(tf.reshape(positions, [-1]) >= 0, tf.float32)
+    return tf.cast(tf.scatter_nd(indices, named, [batch, size]) > 0, tf.float32)
+
+
 class RepeatPath(tf.keras.layers.Layer):
     """Features of every (user, item) pair counted from the whole history.
 

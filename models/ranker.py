@@ -16,7 +16,7 @@ from models.fusion import UserFusion
 from models.item_encoder import ItemEncoder, ItemTable
 from models.layers.repeat_mixture import RepeatMixture
 from models.merge import MergeLayer
-from models.paths import PopularityPath, RepeatPath
+from models.paths import PopularityPath, RepeatPath, named_items
 from models.profile_encoder import ProfileEncoder
 from models.query_match import QueryMatch
 from models.ranker_config import RankerConfig
@@ -302,11 +302,7 @@ class Ranker(tf.keras.Model):
     def _own(self, sample: Sample) -> tf.Tensor:
         """Float [B, R], 1 for items of the sample that are in the decision's own history or among its candidates."""
         named = tf.concat([sample.positions, sample.candidates], 1)
-        hit = tf.cast(named >= 0, tf.float32)
-        batch, number = tf.unstack(tf.shape(named))
-        indices = tf.stack([tf.repeat(tf.range(batch), number), tf.reshape(tf.maximum(named, 0), [-1])], 1)
-        counts = tf.scatter_nd(indices, tf.reshape(hit, [-1]), [batch, tf.size(sample.rows)])
-        return tf.cast(counts > 0, tf.float32)
+        return named_items(named, tf.size(sample.rows))
 
     def _candidate_rows(self, state: UserState, inputs: Tensors) -> tf.Tensor:
         """Int [B, N], places of the candidates in `state.items`; -1 for unknown ones and padding."""

@@ -12,6 +12,7 @@ import tensorflow as tf
 from models import features
 from models.layers.repeat_mixture import RepeatMixture
 from models.metrics import RankingMetrics
+from models.paths import named_items
 from models.ranker import Ranker
 from tfx_pipeline.averaging import averaged
 
@@ -124,13 +125,8 @@ def _raw_scores(model: Ranker, inputs: dict[str, tf.Tensor]) -> tuple[tf.Tensor,
     state = model.encode_user(inputs)
     scores = model.raw_scores(state)
     habits = tf.zeros([tf.shape(scores)[0], 0]) if state.habits is None else state.habits
-    if state.repeated is not None:
-        return scores, state.repeated, habits
-    known = tf.maximum(state.positions, 0)
-    hit = tf.cast(state.positions >= 0, tf.float32)
-    rows = tf.repeat(tf.range(tf.shape(known)[0]), tf.shape(known)[1])
-    counts = tf.scatter_nd(tf.stack([rows, tf.reshape(known, [-1])], 1), tf.reshape(hit, [-1]), tf.shape(scores))
-    return scores, tf.cast(counts > 0, tf.float32), habits
+    repeated = named_items(state.positions, tf.shape(scores)[1]) if state.repeated is None else state.repeated
+    return scores, repeated, habits
 
 
 class CheckpointKeeper(tf.keras.callbacks.Callback):

@@ -12,7 +12,6 @@ from serving.requests import Request
 from serving.signatures import RankerServable
 from serving.tags import catalogue_tags
 from serving.warmup import write_warmup
-from tfx_pipeline import inputs
 from tfx_pipeline.inputs import Catalogue
 from tfx_pipeline.settings import Settings
 
@@ -37,16 +36,17 @@ def export(
         catalogue_tags(catalogue.category_names, catalogue.titles),
         context,
         settings.transform.title_length,
-        last_moment=(catalogue.first_day + len(catalogue.sales)) * inputs.SECONDS_PER_DAY,
+        last_moment=(catalogue.first_day + len(catalogue.sales)) * features.SECONDS_PER_DAY,
         top_k=settings.serve.top_k,
         top_tags=settings.serve.tags,
     )
     tf.saved_model.save(servable, export_dir, signatures=servable.signatures())
     popular = np.argsort(-catalogue.sales.sum(0), kind="stable")[:5]
     ids = [catalogue.item_ids[row] for row in popular]
-    moment = (catalogue.first_day + len(catalogue.sales)) * inputs.SECONDS_PER_DAY
+    moment = (catalogue.first_day + len(catalogue.sales)) * features.SECONDS_PER_DAY
     history = [
-        (item, settings.decisions.label_event_types[0], moment - 86_400 * (3 - i)) for i, item in enumerate(ids[:3])
+        (item, settings.decisions.label_event_types[0], moment - features.SECONDS_PER_DAY * (3 - i))
+        for i, item in enumerate(ids[:3])
     ]
     title = catalogue.titles[popular[0]]
     requests = [

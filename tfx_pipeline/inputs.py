@@ -17,8 +17,6 @@ from models.dense_inputs import PADDING, dense_inputs
 from models.item_encoder import ItemTable
 from tfx_pipeline.settings import Settings
 
-SECONDS_PER_DAY = 86_400
-
 _SCALARS = (features.REQUEST_DAY_XF,)
 
 Encode = Callable[[tf.Tensor], tf.Tensor]
@@ -341,7 +339,7 @@ def read_catalogue(
         prices[place] = row[features.ITEM_PRICE_SCALED_XF].numpy()[0]
         for name, values in texts.items():
             values[place] = _first(row[name], b"").decode()
-        first_seen_day = _first(row[features.ITEM_FIRST_SEEN], 0) // SECONDS_PER_DAY
+        first_seen_day = _first(row[features.ITEM_FIRST_SEEN], 0) // features.SECONDS_PER_DAY
         servable[place] = until_day is None or first_seen_day < until_day
         days = row[features.ITEM_SALES_DAYS].values.numpy()
         counts = row[features.ITEM_SALES_COUNTS].values.numpy()
