@@ -106,6 +106,8 @@ class DecisionSettings:
       impression_event_types: event types that only show an item: candidates with label 0 unless positive, never
         part of a history.
       every_days, horizon_days: for `window`: distance of cuts (counted back from each boundary), length of the window.
+      min_horizon_days: windows that would reach past the split's end are cut off there if so long a part of them is
+        left; 0 leaves them all out, and with them what was bought last.
       candidates: N, the fixed length of the candidate list.
       max_positives: at most so many positives a decision (the rest is counted, newest kept).
       negatives: sampled by popularity as of the decision's time among items that had an event before it, never a
@@ -124,6 +126,7 @@ class DecisionSettings:
     impression_event_types: tuple[str, ...] = ("impression",)
     every_days: float = 7.0
     horizon_days: float = 30.0
+    min_horizon_days: float = 0.0
     candidates: int = 120
     max_positives: int = 20
     negatives: int = 99
@@ -405,6 +408,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "decisions.train_prefixes": (0, 1e6),
     "decisions.every_days": (1e-3, 1e6),
     "decisions.horizon_days": (1e-3, 1e6),
+    "decisions.min_horizon_days": (0, 1e6),
     "decisions.candidates": (1, 1e6),
     "decisions.max_positives": (1, 1e6),
     "decisions.negatives": (0, 1e6),
@@ -469,6 +473,12 @@ def from_dict(content: dict[str, Any], origin: str = "settings") -> Settings:
         raise SettingsError(
             f"{origin}: `train.losses.label_smoothing` spreads over the whole catalogue; expected it to be 0 with "
             "`sampled_items`."
+        )
+    horizon, shortest = settings.decisions.horizon_days, settings.decisions.min_horizon_days
+    if shortest > horizon:
+        raise SettingsError(
+            f"{origin}: `decisions.min_horizon_days` is {shortest} and `decisions.horizon_days` {horizon}; expected at "
+            "most the horizon."
         )
     events, length = settings.model.max_history, settings.model.slice_length
     if events % length:

@@ -35,6 +35,10 @@ CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
             {"model": {"max_history": 40, "slice_length": 16}},
             r"settings: `model\.max_history` is 40 and `model\.slice_length` 16; expected .* a `max_history` of 48\.$",
         ),
+        (
+            {"decisions": {"horizon_days": 7, "min_horizon_days": 8}},
+            r"`decisions\.min_horizon_days` is 8\.0 and `decisions\.horizon_days` 7\.0; expected at most the horizon\.$",
+        ),
         ({"model": {"max_history": 8}}, r"`max_history` of 16"),
         ({"train": {"losses": {"sampled_items": 9, "label_smoothing": 0.1}}}, r"to be 0 with `sampled_items`"),
     ],

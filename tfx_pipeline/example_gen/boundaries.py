@@ -61,7 +61,7 @@ class Boundaries:
         """The end of every label window of a split."""
         return self.train_until if split == features.TRAIN_SPLIT else self.eval_until
 
-    def cuts(self, split: str, every_days: float, horizon_days: float) -> np.ndarray:
+    def cuts(self, split: str, every_days: float, horizon_days: float, min_horizon_days: float = 0) -> np.ndarray:
         """Decision times of kind `window`, oldest first.
 
         Cuts are counted back from the split's last boundary, `every_days` apart. A window [cut, cut + horizon) of
@@ -71,13 +71,16 @@ class Boundaries:
         Args:
           split: `train`, `eval` or `recent`.
           every_days, horizon_days: positive numbers of days.
+          min_horizon_days: the last windows of `train` and `recent` may be cut off too, if so long a part of them is
+            left; 0 takes whole ones only.
         """
         if split == features.EVAL_SPLIT:
             return np.array([self.train_until], np.int64)
         end = self.labels_until(split)
         every, horizon = round(every_days * DAY), round(horizon_days * DAY)
+        shortest = round(min_horizon_days * DAY) or horizon
         cuts = end - every * np.arange(1 + (end - self.train_start) // every, dtype=np.int64)[::-1]
-        usable = (cuts >= self.train_start) & (cuts + horizon <= end)
+        usable = (cuts >= self.train_start) & (cuts + shortest <= end)
         if split == features.RECENT_SPLIT:
             usable &= cuts + horizon > self.train_until
         return cuts[usable]

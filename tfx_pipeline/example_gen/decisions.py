@@ -101,7 +101,7 @@ class DecisionBuilder:
         self._last: tuple[UserLog | None, _Places] = (None, _Places(*np.empty((4, 0), np.int64)))
         self._sampler = PopularitySampler(stats)
         self._cuts = {
-            split: boundaries.cuts(split, settings.every_days, settings.horizon_days)
+            split: boundaries.cuts(split, settings.every_days, settings.horizon_days, settings.min_horizon_days)
             for split in SPLITS
             if settings.kind == "window" and not self._leave_one_out
         }

@@ -35,6 +35,7 @@ def test_train_cuts_are_counted_back_from_train_until_and_their_windows_end_by_t
     boundaries = Boundaries(2 * DAY, 30 * DAY, 40 * DAY)
     # 30, 25, 20, ... days; the window of 25 and 30 would end after day 30, and day 0 lies before train_start
     assert (boundaries.cuts("train", 5, 6) / DAY).tolist() == [5, 10, 15, 20]
+    assert (boundaries.cuts("train", 5, 6, 1) / DAY).tolist() == [5, 10, 15, 20, 25]
 
 
 def test_recent_windows_end_between_the_boundaries():

@@ -144,6 +144,13 @@ def test_windows_by_hand(shop):
         ["a", "b", "a", "c"],
     ]
     assert builder.decisions(logs["new"]) == builder.decisions(logs["seen"]) == []
+    # With at least 4 days left of their 10, the windows of cut 15 (until 20) and of cut 21 (until 26) count too.
+    settings = dataclasses.replace(settings, min_horizon_days=4)
+    builder, logs = shop.build(settings, Boundaries(0, 20 * day, 26 * day), events, shop.items("abcd"))
+    found = [
+        (d.split, d.time / day, {i for i, label in ranked(d).items() if label}) for d in builder.decisions(logs["u"])
+    ]
+    assert ("recent", 21, {"a"}) in found and len(found) == 6  # nothing was bought in [15, 20)
 
 
 def test_the_newest_positives_stay_and_the_rest_is_counted_and_no_negative(shop):
