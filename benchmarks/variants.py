@@ -23,12 +23,13 @@ from tfx_pipeline import settings as settings_lib
 from tfx_pipeline import source_hash
 from tfx_pipeline.settings import Settings, SettingsError
 
-#: The parts of the flagship switched off, one at a time, and all explicit paths together.
+#: The parts of the flagship switched off, one at a time, and the paths of repeats, popularity and words together.
 ABLATIONS = (
     "all_parts=",
     "no_profile_encoder=model.use_profile=false",
     "no_slice_autoencoder=model.use_autoencoder=false",
     "no_merge=model.use_merge=false",
+    "no_cooccurrence=model.use_cooccurrence=false",
     "no_explicit_paths=model.use_copy=false,model.use_mixture=false,model.use_popularity=false,model.use_lexical=false",
 )
 

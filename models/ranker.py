@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from models import features, losses
 from models.catalogue_sampler import CatalogueSampler, Sample
+from models.cooccurrence_path import CooccurrencePath
 from models.fusion import UserFusion
 from models.item_encoder import ItemEncoder, ItemTable
 from models.layers.repeat_mixture import RepeatMixture
@@ -88,6 +89,15 @@ class Ranker(tf.keras.Model):
         )
         self.merge = MergeLayer(config.merge, config.slices, name="merge")
         self.fusion = UserFusion(width, 2 * width, config.dropout, name="fusion", dtype="float32")
+        if config.use_cooccurrence:
+            self.cooccurrence_path = CooccurrencePath(
+                config.items,
+                width,
+                config.decay_days,
+                config.history_dropout,
+                name="cooccurrence_path",
+                dtype="float32",
+            )
         interactions = 0
         if config.use_copy or config.use_mixture:
             self.repeat_path = RepeatPath(
@@ -208,6 +218,12 @@ class Ranker(tf.keras.Model):
         for column, embedding in self.context_embeddings.items():
             parts.append(embedding(inputs[features.context_xf(column)]))
         vector = self.fusion([tf.cast(part, tf.float32) for part in parts], training=training)
+        similar = None
+        if config.use_cooccurrence:
+            trained = wanted(self.item_encoder.trained)
+            similar = self.cooccurrence_path(
+                positions, inputs[features.HISTORY_GAPS_XF], trained, rows, training=training
+            )
         servable = tf.cast(wanted(self.servable), tf.float32)
         interactions: list[tf.Tensor] = []
         repeated = None
@@ -235,6 +251,7 @@ class Ranker(tf.keras.Model):
             repeated=repeated,
             habits=habits,
             match=match,
+            similar=similar,
             slices=slices,
             positions=positions,
             items=items,
@@ -286,8 +303,10 @@ class Ranker(tf.keras.Model):
     def raw_scores(self, state: UserState) -> tf.Tensor:
         """Scores of all items before the repeat mixture, float32 [B, V]."""
         repeated = state.repeated if self.config.use_copy else None
-        scores = self.head(state.vector, state.items, state.features, repeated)
-        return scores + state.match
+        scores = self.head(state.vector, state.items, state.features, repeated) + state.match
+        if state.similar is not None:
+            scores += state.similar if repeated is None else state.similar * (1 - repeated)
+        return scores
 
     def _calibrated(self, state: UserState, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
         """(scores of all items [B, V], what to take off the raw score of an item outside the catalogue [B])."""

@@ -18,8 +18,8 @@ class RankerConfig:
       text_length: T, tokens of an item's text.
       days: days in the popularity table.
       dimension, dropout, slice_length, slices, slice_layers, slice_heads, code_dimension, merge, merge_source,
-        use_profile, use_autoencoder, use_merge, use_mixture, use_copy, use_popularity, use_lexical, decay_days,
-        popularity_days, id_dropout, history_dropout: as in the pipeline's model settings.
+        use_profile, use_autoencoder, use_merge, use_cooccurrence, use_mixture, use_copy, use_popularity, use_lexical,
+        decay_days, popularity_days, id_dropout, history_dropout: as in the pipeline's model settings.
       special_tokens: ids of the text vocabulary that are no words.
       item_text: `table` (item texts are encoded once, and again whenever the trainer says so) or `through` (in every
         training step, so that BERT learns from them).
@@ -54,6 +54,7 @@ class RankerConfig:
     use_profile: bool = True
     use_autoencoder: bool = True
     use_merge: bool = True
+    use_cooccurrence: bool = True
     use_mixture: bool = True
     use_copy: bool = True
     use_popularity: bool = True

@@ -18,6 +18,7 @@ class UserState:
       query: float [B, d], zero without a query.
       features, repeated: interactions with the whole catalogue, [B, V, F] and [B, V]; None where switched off.
       match: float [B, V], what the query adds to an item's score, 0 without one.
+      similar: float [B, V], what the history's items say of the others; None without the co-occurrence path.
       habits: float [B, 5], what the repeat mixture's gate sees: the user's numbers of `RepeatPath`, whether there is a
         query, and how much more of its match lies in the history than elsewhere; None without the mixture.
       slices: what `SliceAutoencoder` returned.
@@ -33,6 +34,7 @@ class UserState:
     repeated: tf.Tensor | None
     habits: tf.Tensor | None
     match: tf.Tensor
+    similar: tf.Tensor | None
     slices: dict[str, tf.Tensor]
     positions: tf.Tensor
     items: tf.Tensor

@@ -197,12 +197,14 @@ class ModelSettings:
       merge: `weighted`, `mean`, `attention` or `concat`.
       merge_source: `codes` (C_i) or `vectors` (X_i).
       use_profile, use_autoencoder, use_merge: parts to switch off for ablations.
+      use_cooccurrence: what is bought beside what, learned as vectors of their own for the items of the history.
       use_mixture: score repeats and other items by two distributions, weighed by a gate, instead of by one.
       use_copy, use_popularity, use_lexical: the explicit paths: repeats and frequency, popularity, words of the query.
-      decay_days: initial time constants of the copy path's decayed counts.
+      decay_days: time constants of the co-occurrence path's sums, and initial ones of the copy path's decayed counts.
       popularity_days: windows of the popularity path.
       id_dropout: share of item ids hidden in training, so that text and attributes alone learn to carry an item.
-      history_dropout: share of history events hidden from the slices in training.
+      history_dropout: share of history events hidden from the slices, and of its items from the co-occurrence path, in
+        training.
       item_text: `table` (item texts are encoded once an epoch) or `through` (in every step, so that BERT learns from
         them).
     """
@@ -221,6 +223,7 @@ class ModelSettings:
     use_profile: bool = True
     use_autoencoder: bool = True
     use_merge: bool = True
+    use_cooccurrence: bool = True
     use_mixture: bool = True
     use_copy: bool = True
     use_popularity: bool = True

@@ -14,6 +14,7 @@ SWITCHES = {
     "no_profile": {"use_profile": False},
     "no_autoencoder": {"use_autoencoder": False},
     "no_merge": {"use_merge": False},
+    "no_cooccurrence": {"use_cooccurrence": False},
     "no_mixture": {"use_mixture": False},
     "no_copy": {"use_copy": False},
     "no_repeats": {"use_copy": False, "use_mixture": False},

@@ -37,7 +37,7 @@ CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
         ),
         (
             {"decisions": {"horizon_days": 7, "min_horizon_days": 8}},
-            r"`decisions\.min_horizon_days` is 8\.0 and `decisions\.horizon_days` 7\.0; expected at most the horizon\.$",
+            r"`min_horizon_days` is 8\.0 and `decisions\.horizon_days` 7\.0; expected at most the horizon\.$",
         ),
         ({"model": {"max_history": 8}}, r"`max_history` of 16"),
         ({"train": {"losses": {"sampled_items": 9, "label_smoothing": 0.1}}}, r"to be 0 with `sampled_items`"),
