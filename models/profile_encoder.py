@@ -153,7 +153,8 @@ class ProfileEncoder(tf.keras.Model):
         rows = tf.where(tf.reduce_any(tf.not_equal(tokens, self.pad_id), 1))
         present = tf.gather(tokens, rows[:, 0])
         mask = tf.cast(tf.not_equal(present, self.pad_id), tf.int32)
-        states = self.bert(
+        # AutoGraph would rewrite the whole code of BERT at its first trace; no tensor decides in it what is run.
+        states = tf.autograph.experimental.do_not_convert(self.bert)(
             input_ids=present, attention_mask=mask, training=training and self.fine_tuning != "frozen"
         ).last_hidden_state
         weights = tf.cast(mask, states.dtype)[:, :, tf.newaxis]

@@ -6,7 +6,6 @@ import re
 import shutil
 import stat
 import subprocess
-import time
 
 import pytest
 
@@ -154,13 +153,12 @@ def test_without_uv_and_python_there_is_one_sentence(machine):
     assert not (machine.checkout / ".venv").exists() and not (machine.checkout / ".uv").exists()
 
 
-def test_a_second_install_does_nothing_and_is_quick(with_uv):
+def test_a_second_install_calls_nothing(with_uv):
     with_uv.put(with_uv.bin / "python3.10", PYTHON.format(version="3.10"))
     assert with_uv.make("install").returncode == 0
-    started = time.monotonic()
     done = with_uv.make("install")
     assert (done.returncode, with_uv.log.read_text()) == (0, "")
-    assert time.monotonic() - started < 1.0
+    assert "Nothing to be done" in done.stdout
 
 
 @pytest.mark.parametrize("file", ["requirements.lock", "setup.py"])

@@ -141,27 +141,37 @@ def source_hash(roots: Iterable[str], base: pathlib.Path | None = None) -> str:
     """
     base = base or pathlib.Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
-    for name, tree in sorted(_closure(roots, base).items()):
-        digest.update(name.encode() + b"\0" + ast.dump(tree).encode() + b"\0")
+    for name, code in sorted(_closure(roots, base).items()):
+        digest.update(name.encode() + b"\0" + code.encode() + b"\0")
     return digest.hexdigest()
 
 
-def _closure(roots: Iterable[str], base: pathlib.Path) -> dict[str, ast.Module]:
+def _closure(roots: Iterable[str], base: pathlib.Path) -> dict[str, str]:
+    """Module -> its code, as `ast.dump` writes it."""
     waiting = []
     for root in roots:
         found = _package_modules(root, base) or [root]
         if len(found) == 1 and _file(root, base) is None:
             raise FileNotFoundError(f"{root}: no such module or package below {base}.")
         waiting.extend(found)
-    seen: dict[str, ast.Module] = {}
+    seen: dict[str, str] = {}
     while waiting:
         name = waiting.pop()
         file = _file(name, base)
         if file is None or name in seen or name in SILENT:
             continue
-        seen[name] = ast.parse(file.read_bytes())
-        waiting.extend(_imports(name if file.name == "__init__.py" else name.rpartition(".")[0], seen[name]))
+        package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+        seen[name], imported = _parsed(file.read_bytes(), package)
+        waiting.extend(imported)
     return seen
+
+
+# The components' hashes go over the same files again and again.
+@functools.lru_cache(maxsize=1024)
+def _parsed(source: bytes, package: str) -> tuple[str, frozenset[str]]:
+    """(the code as `ast.dump` writes it, the project modules that it imports)."""
+    tree = ast.parse(source)
+    return ast.dump(tree), frozenset(_imports(package, tree))
 
 
 def _package_modules(name: str, base: pathlib.Path) -> list[str]:

@@ -187,7 +187,7 @@ def test_the_callers_deadline_stops_the_run(stub, toy_server):
     # The run itself ended: its version has no user left.
     version = toy_server.manager._versions[7]
     with toy_server.manager._changed:
-        assert toy_server.manager._changed.wait_for(lambda: version.users == 0, 5)
+        assert toy_server.manager._changed.wait_for(lambda: version.users == 0, 60)
 
 
 def test_other_methods_are_unimplemented(stub, model_stub):

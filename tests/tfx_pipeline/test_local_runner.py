@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -114,7 +115,7 @@ def test_only_what_is_for_the_person_reaches_the_screen(tmp_path):
     assert done.stderr == ""
     lines = done.stdout.splitlines()
     assert lines[:3] == ["a line for the person", "[2/3] Trainer …", "epoch 1"]
-    assert lines[3].startswith("[2/3] Trainer: done, 0.") and lines[4:] == ["after"]
+    assert re.fullmatch(r"\[2/3\] Trainer: done, \d+\.\d s", lines[3]) and lines[4:] == ["after"]
     logged = log.read_text()
     for noise in ("python stdout", "python stderr", "a warning", "native stdout", "native stderr", "a child"):
         assert noise in logged
@@ -126,7 +127,7 @@ def test_a_long_component_gives_signs_of_life(monkeypatch, capsys):
         while "so far" not in (seen := capsys.readouterr().out):
             assert "done" not in seen
         end("done")
-    assert "[1/1] Transform … 0.0 s so far" in seen
+    assert re.search(r"\[1/1\] Transform … \d+\.\d s so far", seen)
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,10 @@ def test_a_watcher_never_sees_a_half_copied_version(tmp_path, monkeypatch):
     watcher.start()
     try:
         pusher.push(source, served)
-        time.sleep(0.05)
+        until = time.monotonic() + 60
+        while not seen:
+            assert time.monotonic() < until
+            time.sleep(0.01)
     finally:
         done.set()
         watcher.join()

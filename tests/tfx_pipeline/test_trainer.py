@@ -1,6 +1,7 @@
 """Whole fits, from transformed records on, on a shop in which everybody buys the successor of what they looked at.
 
-They run eagerly, because tracing a BERT takes longer than the few steps; the replicas' process traces, as pipelines do.
+They run eagerly, because tracing a BERT takes longer than the few steps, but for the calibration, which is small and
+takes many steps; the replicas' process traces everything, as pipelines do.
 """
 
 from __future__ import annotations
@@ -154,9 +155,20 @@ def data(shop):
 
 @pytest.fixture(scope="module", autouse=True)
 def eagerly():
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+    calibrate = RepeatMixture.calibrate
+
+    def in_a_graph(self, decisions, allowed):
+        tf.config.run_functions_eagerly(False)
+        try:
+            return calibrate(self, decisions, allowed)
+        finally:
+            tf.config.run_functions_eagerly(True)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(RepeatMixture, "calibrate", in_a_graph)
+        tf.config.run_functions_eagerly(True)
+        yield
+        tf.config.run_functions_eagerly(False)
 
 
 def _fit(settings, data, folder, final=None):
