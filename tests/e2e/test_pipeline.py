@@ -16,6 +16,7 @@ from serving import contract
 from serving.client import Client, build_inputs
 from serving.requests import Request
 from serving.server.process import ServerProcess
+from serving.signatures import RankerServable
 from tfx_pipeline import inputs, trainer
 from tfx_pipeline import settings as settings_lib
 
@@ -154,8 +155,11 @@ def test_server_over_grpc_and_evaluators_signature_score_alike(tiny):
     assert len(profile.tags) == 10
 
 
-def test_the_fitted_model_and_its_export_score_alike(tiny, tmp_path):
-    """Trainer's own scores, from transformed examples, are those of the SavedModel, from raw ones."""
+def test_the_fitted_model_and_its_export_score_alike(tiny, tmp_path, monkeypatch):
+    """Trainer's own scores, from transformed examples, are those of the SavedModel, from raw ones.
+
+    To be quick, the steps of the fit run eagerly, and no other signature is traced: the first run did both.
+    """
     settings = settings_lib.load(tiny.folder / "tiny.yaml")
     transformed = _newest(tiny.home, "Transform", "transformed_examples")
     data = trainer.split_files(
@@ -164,7 +168,14 @@ def test_the_fitted_model_and_its_export_score_alike(tiny, tmp_path):
         str(_newest(tiny.home, "Transform", "transform_graph")),
     )
     once = settings_lib.from_dict({**settings_lib.to_dict(settings), "train": {"epochs": 1, "batch_size": 64}})
-    fitted = trainer.fit(once, data, log_dir=str(tmp_path / "logs"), checkpoints=str(tmp_path / "checkpoints"))
+    tf.config.run_functions_eagerly(True)
+    try:
+        fitted = trainer.fit(once, data, log_dir=str(tmp_path / "logs"), checkpoints=str(tmp_path / "checkpoints"))
+    finally:
+        tf.config.run_functions_eagerly(False)
+    monkeypatch.setattr(
+        RankerServable, "signatures", lambda self: {contract.SERVING_DEFAULT: self._serving_default_function()}
+    )
     trainer.export(fitted.model, once, data.transform, fitted.catalogue, str(tmp_path / "model"))
     exported = tf.saved_model.load(str(tmp_path / "model"))
     raw = _newest(tiny.home, "FileBasedExampleGen", "examples") / "Split-eval"
