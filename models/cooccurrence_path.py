@@ -1,19 +1,21 @@
-"""What is bought beside what: learned similarities of the history's items to all others."""
+"""What is bought beside what: learned similarities of the history's items to all items."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 
 class CooccurrencePath(tf.keras.layers.Layer):
-    """score(u, j) = e_j · Σ_k W_k · Σ_i exp(-g_i/τ_k)·e_i / √(1+n), over the n distinct items i of the whole history.
+    """score(u, j) = a · e_j · Σ_k W_k · Σ_i exp(-g_i/τ_k)·e_i / √(1+n), over the n distinct items i of the history.
 
     The product e_j·W_k·e_i is a learned similarity of two items, in d numbers an item in place of V. g_i is the age of
     the newest event of item i, and the first τ is endless: what was ever bought, and what was bought lately, each have
-    a projection of their own. In training whole items are left out of the sums.
+    a projection of their own. In training whole items are left out of the sums. a is 1, and learned where the user
+    asks for something, which the history knows nothing of.
 
     Args:
       items: V.
@@ -24,7 +26,8 @@ class CooccurrencePath(tf.keras.layers.Layer):
     Call arguments:
       positions: int [B, H], row of the item in the catalogue, or in `rows`; -1 for padding and unknown items.
       gaps: float [B, H], age of the event in days.
-      trained: float [V or R], 1 for items that training saw; the others count for nothing.
+      kept: float [V or R], 1 for items whose vector counts, 0 for those whose vector is taken for zero (never trained).
+      asked: float [B, 1], 1 where there is a query.
       rows: int [R], the items that are wanted; all when None.
 
     Returns:
@@ -36,7 +39,7 @@ class CooccurrencePath(tf.keras.layers.Layer):
     Example:
       >>> path = CooccurrencePath(items=3, dimension=2, decay_days=())
       >>> path.vectors.assign([[2.0, 0.0], [1.0, 1.0], [0.0, 5.0]])
-      >>> path(tf.constant([[0, 0, -1]]), tf.zeros([1, 3]), tf.ones([3])).numpy().round(2)
+      >>> path(tf.constant([[0, 0, -1]]), tf.zeros([1, 3]), tf.ones([3]), tf.zeros([1, 1])).numpy().round(2)
       array([[2.83, 1.41, 0.  ]], dtype=float32)
 
     Reference: Kabbur et al., FISM: Factored Item Similarity Models (2013), with the dropout of Liang et al., Multi-DAE
@@ -62,24 +65,27 @@ class CooccurrencePath(tf.keras.layers.Layer):
         small = tf.keras.initializers.RandomNormal(stddev=0.1)
         self.vectors = self.add_weight(name="vectors", shape=[self.items, self.dimension], initializer=small)
         # Starts as a plain sum, in which what is recent counts somewhat more.
-        eye = tf.eye(self.dimension)
+        eye = np.eye(self.dimension, dtype=np.float32)
         self.kernel = self.add_weight(
             name="kernel",
             shape=[(1 + len(self.decay_days)) * self.dimension, self.dimension],
-            initializer=tf.constant_initializer(tf.concat([eye] + [0.3 * eye] * len(self.decay_days), 0).numpy()),
+            initializer=tf.constant_initializer(np.concatenate([eye] + [0.3 * eye] * len(self.decay_days))),
         )
+        self.asked_scale = self.add_weight(name="asked_scale", shape=[], initializer="ones")
         super().build(input_shape)
 
     def call(
         self,
         positions: tf.Tensor,
         gaps: tf.Tensor,
-        trained: tf.Tensor,
+        kept: tf.Tensor,
+        asked: tf.Tensor,
         rows: tf.Tensor | None = None,
         training: bool = False,
     ) -> tf.Tensor:
         vectors = tf.convert_to_tensor(self.vectors) if rows is None else tf.gather(self.vectors, rows)
-        vectors = tf.cast(vectors, tf.float32) * tf.cast(trained, tf.float32)[:, tf.newaxis]
+        vectors = tf.cast(vectors, tf.float32) * tf.cast(kept, tf.float32)[:, tf.newaxis]
+        positions = tf.cast(positions, tf.int32)
         batch, length = tf.unstack(tf.shape(positions))
         size = tf.shape(vectors)[0]
         never = tf.float32.max
@@ -87,11 +93,12 @@ class CooccurrencePath(tf.keras.layers.Layer):
         keys = tf.repeat(tf.range(batch), length) * size + tf.reshape(tf.maximum(positions, 0), [-1])
         ages = tf.reshape(tf.math.unsorted_segment_min(tf.reshape(ages, [-1]), keys, batch * size), [batch, size])
         known = tf.cast(ages < never, tf.float32)
-        kept = self.item_dropout(known, training=training)
-        sums = [tf.matmul(kept, vectors)]
-        sums += [tf.matmul(kept * tf.exp(-ages / days), vectors) for days in self.decay_days]
+        counted = self.item_dropout(known, training=training)
+        sums = [tf.matmul(counted, vectors)]
+        sums += [tf.matmul(counted * tf.exp(-ages / days), vectors) for days in self.decay_days]
         pooled = tf.concat(sums, -1) / tf.sqrt(1 + tf.reduce_sum(known, -1, keepdims=True))
-        return tf.matmul(tf.matmul(pooled, tf.cast(self.kernel, tf.float32)), vectors, transpose_b=True)
+        scores = tf.matmul(tf.matmul(pooled, tf.cast(self.kernel, tf.float32)), vectors, transpose_b=True)
+        return scores * (1 + (tf.cast(self.asked_scale, tf.float32) - 1) * asked)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -47,6 +47,7 @@ class ItemEncoder(tf.keras.layers.Layer):
     Call arguments:
       text_vectors: float [V, h] or [R, h]; the stored table when None.
       rows: int [R], the items that are wanted; all when None.
+      kept: float [V] or [R], what `kept` returned; drawn anew when None.
 
     Returns:
       float [V, d] or [R, d].
@@ -126,15 +127,26 @@ class ItemEncoder(tf.keras.layers.Layer):
         """Stores pooled text vectors, float [V, h]."""
         self.text_vectors.assign(tf.cast(vectors, tf.float32))
 
-    def call(self, text_vectors: tf.Tensor | None, rows: tf.Tensor | None = None, training: bool = False) -> tf.Tensor:
+    def kept(self, rows: tf.Tensor | None = None, training: bool = False) -> tf.Tensor:
+        """Float [R], 1 for items whose id counts: those that training saw, less what `id_dropout` hides in this step."""
+        keep = tf.convert_to_tensor(self.trained) if rows is None else tf.gather(self.trained, rows)
+        if training and self.id_dropout:
+            keep = keep * tf.cast(tf.random.uniform(tf.shape(keep)) >= self.id_dropout, keep.dtype)
+        return keep
+
+    def call(
+        self,
+        text_vectors: tf.Tensor | None,
+        rows: tf.Tensor | None = None,
+        kept: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> tf.Tensor:
         dtype = self.compute_dtype
 
         def wanted(table: tf.Tensor) -> tf.Tensor:
             return tf.convert_to_tensor(table) if rows is None else tf.gather(table, rows)
 
-        keep = tf.cast(wanted(self.trained), dtype)
-        if training and self.id_dropout:
-            keep = keep * tf.cast(tf.random.uniform(tf.shape(keep)) >= self.id_dropout, dtype)
+        keep = tf.cast(self.kept(rows, training) if kept is None else kept, dtype)
         categories, brands = wanted(self.item_categories), wanted(self.item_brands)
         price_buckets = wanted(self.item_price_buckets)
         with_attributes = (

@@ -32,7 +32,8 @@ class Ranker(tf.keras.Model):
     """Ranks items for a user: u = UserFusion(p, X, newest slice, query, context), scores = RankingHead(u, r).
 
     p is the profile text's vector, X the merged slices of the history, r an item's vector (id, text, attributes).
-    With a query the score gains s·cos(query, text of the item). The head's explicit paths see the whole history.
+    With a query the score gains what `QueryMatch` finds, and with a history what `CooccurrencePath` says of items that
+    are not in it. The head's explicit paths see the whole history.
 
     Args:
       config: sizes and switches.
@@ -201,7 +202,8 @@ class Ranker(tf.keras.Model):
             item_pooled = self.text_encoder.pool(wanted(self.item_tokens), training=True)
         else:
             item_pooled = wanted(self.item_encoder.text_vectors)
-        items = self.item_encoder(item_pooled, rows, training=training)
+        kept = self.item_encoder.kept(rows, training)
+        items = self.item_encoder(item_pooled, rows, kept, training=training)
         positions = _rows(inputs[features.HISTORY_ITEMS_XF]) if sample is None else sample.positions
         slices = self._slices(inputs, items, positions, training)
         query, match = self.query_match(
@@ -218,12 +220,11 @@ class Ranker(tf.keras.Model):
         for column, embedding in self.context_embeddings.items():
             parts.append(embedding(inputs[features.context_xf(column)]))
         vector = self.fusion([tf.cast(part, tf.float32) for part in parts], training=training)
+        asked = tf.cast(tf.reduce_any(query != 0, -1, keepdims=True), tf.float32)
         similar = None
         if config.use_cooccurrence:
-            trained = wanted(self.item_encoder.trained)
-            similar = self.cooccurrence_path(
-                positions, inputs[features.HISTORY_GAPS_XF], trained, rows, training=training
-            )
+            gaps = inputs[features.HISTORY_GAPS_XF]
+            similar = self.cooccurrence_path(positions, gaps, kept, asked, rows, training=training)
         servable = tf.cast(wanted(self.servable), tf.float32)
         interactions: list[tf.Tensor] = []
         repeated = None
@@ -238,7 +239,6 @@ class Ranker(tf.keras.Model):
                 interactions.append(counted)
         habits = None
         if config.use_mixture:
-            asked = tf.cast(tf.reduce_any(query != 0, -1, keepdims=True), tf.float32)
             # No gradient: the gate would teach the query to match whatever belongs to its side.
             evidence = self._evidence(tf.stop_gradient(match), repeated, servable, sample)
             habits = tf.concat([numbers, asked, asked * evidence], -1)

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from transformers import BertConfig
 
+from models.cooccurrence_path import CooccurrencePath
 from models.fusion import UserFusion
 from models.item_encoder import ItemEncoder
 from models.layers.repeat_mixture import RepeatMixture
@@ -97,6 +98,17 @@ PARTS = {
             tf.constant([[40.0, 8, 3, 1], [3, 2, 1, 0], [0, 0, 0, 0]]),
         ],
         dict(dtype="float32"),
+    ),
+    "cooccurrence_path": (
+        CooccurrencePath,
+        dict(items=4, dimension=3, decay_days=(7.0, 30.0), dropout=0.1),
+        [
+            tf.constant([[0, 2, -1, 2], [1, 3, 0, -1], [-1, -1, -1, -1]]),
+            tf.constant([[40.0, 8, 3, 1], [3, 2, 1, 0], [0, 0, 0, 0]]),
+            tf.constant([1.0, 1, 0, 1]),
+            tf.constant([[0.0], [1], [0]]),
+        ],
+        dict(dtype="float32", shared=[2]),
     ),
     "popularity_path": (
         PopularityPath,

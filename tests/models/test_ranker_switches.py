@@ -94,6 +94,32 @@ def test_without_popularity_the_day_changes_nothing(tools, full):
     assert not difference(tools.make_ranker(use_popularity=False), request, **OTHER_DAY).any()
 
 
+@pytest.mark.parametrize("use_copy", [True, False])
+def test_cooccurrence_adds_to_the_scores_of_items_outside_the_history(tools, use_copy):
+    ranker = tools.make_ranker(use_copy=use_copy, use_mixture=True)
+    state = ranker.encode_user(tools.request())
+    without = dataclasses.replace(state, similar=None)
+    added = (ranker.raw_scores(state) - ranker.raw_scores(without)).numpy()
+    assert np.abs(state.similar.numpy()[0]).min() > 1e-6 and state.repeated.numpy()[0].any()
+    # Where the copy path stands aside, the history's own items are scored too.
+    expected = state.similar * (1 - state.repeated) if use_copy else state.similar
+    np.testing.assert_allclose(added, expected, atol=1e-5)
+    assert tools.make_ranker(use_cooccurrence=False).encode_user(tools.request()).similar is None
+
+
+def test_a_hidden_id_is_hidden_from_the_cooccurrence_path_too(tools):
+    ranker = tools.make_ranker(id_dropout=0.5)
+    tf.keras.utils.set_random_seed(3)
+    hidden = 0
+    for _ in range(4):
+        state = ranker.encode_user(tools.request(), training=True)
+        from_attributes = ranker.item_encoder(None, kept=tf.zeros([ranker.config.items])).numpy()
+        is_hidden = np.isclose(state.items.numpy(), from_attributes, atol=1e-6).all(1)
+        assert not state.similar.numpy()[:, is_hidden].any()
+        hidden += is_hidden.sum()
+    assert 0 < hidden < 4 * ranker.config.items
+
+
 @pytest.mark.parametrize("use_mixture", [True, False])
 def test_without_copy_only_the_mixture_knows_repeats(tools, use_mixture):
     ranker = tools.make_ranker(use_copy=False, use_mixture=use_mixture)

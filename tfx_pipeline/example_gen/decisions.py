@@ -62,7 +62,7 @@ class DecisionBuilder:
     Kind `session`: one decision per session that has a label event before its split's end, at the session's first
     event. The query is the one that opens the session; one typed later is not known at that moment. Label events
     without a session are decisions of their own moment. Kind `window`: one per cut for a user with an event other
-    than an impression before the cut and a label event in [cut, cut + horizon).
+    than an impression before the cut and a label event in [cut, cut + horizon), cut off at the split's end.
 
     Split `leave_one_out` instead: one decision per label event but the user's last, at that event, with it as the one
     positive, if an event other than an impression is before it. The last but one is of `eval` and `recent`, the others

@@ -144,13 +144,26 @@ def test_windows_by_hand(shop):
         ["a", "b", "a", "c"],
     ]
     assert builder.decisions(logs["new"]) == builder.decisions(logs["seen"]) == []
-    # With at least 4 days left of their 10, the windows of cut 15 (until 20) and of cut 21 (until 26) count too.
-    settings = dataclasses.replace(settings, min_horizon_days=4)
-    builder, logs = shop.build(settings, Boundaries(0, 20 * day, 26 * day), events, shop.items("abcd"))
-    found = [
-        (d.split, d.time / day, {i for i, label in ranked(d).items() if label}) for d in builder.decisions(logs["u"])
-    ]
-    assert ("recent", 21, {"a"}) in found and len(found) == 6  # nothing was bought in [15, 20)
+
+
+def test_windows_cut_off_by_the_splits_end_count_from_a_length_on(shop):
+    day = DAY
+    events = [("u", item, "buy", time * day, "") for item, time in (("a", 1), ("b", 18), ("c", 20), ("d", 24))]
+    whole = dataclasses.replace(WINDOWS, horizon_days=10)
+
+    def found(min_horizon_days):
+        settings = dataclasses.replace(whole, min_horizon_days=min_horizon_days)
+        builder, logs = shop.build(settings, Boundaries(0, 20 * day, 26 * day), events, shop.items("abcd"))
+        return {
+            (d.split, d.time / day, "".join(sorted(i for i, label in ranked(d).items() if label)))
+            for d in builder.decisions(logs["u"])
+        }
+
+    complete = {("train", 10, "b"), ("eval", 20, "cd"), ("recent", 11, "bc"), ("recent", 16, "bcd")}
+    assert found(0) == complete
+    # Cut 15 has 5 days until 20, the end of `train`; cut 21 has 5 until 26, the end of `recent`.
+    assert found(5) == complete | {("train", 15, "b"), ("recent", 21, "d")}
+    assert found(5.5) == complete
 
 
 def test_the_newest_positives_stay_and_the_rest_is_counted_and_no_negative(shop):

@@ -34,6 +34,17 @@ KINDS = {
         DecisionSettings(kind="window", label_event_types=("buy",), horizon_days=50 / DAY, every_days=1.0),
         Boundaries(0, NOW, 100),
     ),
+    # A train decision whose window the split's end cuts off.
+    "cut_off": (
+        DecisionSettings(
+            kind="window",
+            label_event_types=("buy",),
+            horizon_days=60 / DAY,
+            min_horizon_days=20 / DAY,
+            every_days=30 / DAY,
+        ),
+        Boundaries(0, 80, 100),
+    ),
 }
 
 
@@ -75,7 +86,7 @@ def feature_bytes(shop, kind: str, sources: tuple[str, ...], log: list[tuple]) -
         for moment in builder.moments(log)
         if moment.time == NOW
         and moment.split != "recent"
-        and (kind == "window" or log.sessions[moment.labels[0]] == asked)
+        and (how.kind == "window" or log.sessions[moment.labels[0]] == asked)
     )
     example = to_example(builder.build(log, moment), ("country",))
     for name in ABOUT_THE_FUTURE:
