@@ -128,7 +128,7 @@ class ItemEncoder(tf.keras.layers.Layer):
         self.text_vectors.assign(tf.cast(vectors, tf.float32))
 
     def kept(self, rows: tf.Tensor | None = None, training: bool = False) -> tf.Tensor:
-        """Float [R], 1 for items whose id counts: those that training saw, less what `id_dropout` hides in this step."""
+        """Float [R], 1 for items whose id counts: those that training saw, less what `id_dropout` hides this time."""
         keep = tf.convert_to_tensor(self.trained) if rows is None else tf.gather(self.trained, rows)
         if training and self.id_dropout:
             keep = keep * tf.cast(tf.random.uniform(tf.shape(keep)) >= self.id_dropout, keep.dtype)
