@@ -477,6 +477,14 @@ def from_dict(content: dict[str, Any], origin: str = "settings") -> Settings:
             f"{origin}: `train.losses.label_smoothing` spreads over the whole catalogue; expected it to be 0 with "
             "`sampled_items`."
         )
+    losses = settings.train.losses
+    through = settings.model.item_text == "through" or settings.model.text_encoder.trainable != "frozen"
+    if settings.train.xla and (through or losses.listwise or losses.binary or losses.sampled_items):
+        raise SettingsError(
+            f"{origin}: `train.xla` needs a frozen text encoder, `item_text: table`, the full softmax, and neither the "
+            "listwise nor the binary loss; BERT on the rows that hold a text, texts of unknown candidates, and a "
+            "sample have no shape that XLA knows beforehand."
+        )
     horizon, shortest = settings.decisions.horizon_days, settings.decisions.min_horizon_days
     if shortest > horizon:
         raise SettingsError(

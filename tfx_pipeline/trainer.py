@@ -225,13 +225,6 @@ def _train(
 ) -> None:
     """Trains up to `epochs`, from where the keeper finds an earlier run."""
     train = settings.train
-    encode, losses = _encode(model), train.losses
-    if train.xla and (encode is None or losses.listwise or losses.binary or losses.sampled_items):
-        raise ValueError(
-            "train.xla needs a frozen text encoder, the full softmax, and neither the listwise nor the binary loss: "
-            "BERT on the rows that hold a text, texts of unknown candidates, and a sample have no shape that XLA knows "
-            "beforehand."
-        )
     done = keeper.state["epochs_done"]
     decisions, steps = inputs.training_decisions(
         data.train_files,
@@ -242,7 +235,7 @@ def _train(
         epochs=range(done, epochs),
         # A replica without a row has no gradient of the right shape.
         replicas=hardware.strategy.num_replicas_in_sync,
-        encode=encode,
+        encode=_encode(model),
     )
     if not steps:
         raise ValueError("the train split holds no decision; expected label events before train_until.")

@@ -100,7 +100,7 @@ def test_cooccurrence_adds_to_the_scores_of_items_outside_the_history(tools, use
     state = ranker.encode_user(tools.request())
     without = dataclasses.replace(state, similar=None)
     added = (ranker.raw_scores(state) - ranker.raw_scores(without)).numpy()
-    assert np.abs(state.similar.numpy()[0]).min() > 1e-6 and state.repeated.numpy()[0].any()
+    assert (state.similar.numpy()[0] * state.repeated.numpy()[0]).any()
     # Where the copy path stands aside, the history's own items are scored too.
     expected = state.similar * (1 - state.repeated) if use_copy else state.similar
     np.testing.assert_allclose(added, expected, atol=1e-5)
@@ -189,6 +189,16 @@ def test_fit_trains_in_a_graph_and_reports_every_part(tools):
     assert log["loss"][1] < log["loss"][0]
     total = log["catalogue"][1] + 0.1 * (log["reconstruction_items"][1] + log["reconstruction_vector"][1])
     assert log["loss"][1] == pytest.approx(total, rel=1e-3)
+
+
+@pytest.mark.long
+def test_xla_computes_the_same_losses(tools):
+    ranker = tools.make_ranker(loss_weights={"catalogue": 1.0, "reconstruction": 0.1})
+    inputs, labels = tools.pooled_request(ranker), tf.constant(tools.labels)
+    compiled = tf.function(lambda: ranker.compute_losses(inputs, labels, training=True), jit_compile=True)()
+    expected = ranker.compute_losses(inputs, labels, training=True)  # without dropout there is no chance in it
+    for name, value in expected.items():
+        np.testing.assert_allclose(compiled[name], value, rtol=1e-4, err_msg=name)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,11 @@ CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
             {"decisions": {"horizon_days": 7, "min_horizon_days": 8}},
             r"`min_horizon_days` is 8\.0 and `decisions\.horizon_days` 7\.0; expected at most the horizon\.$",
         ),
+        ({"train": {"xla": True}}, r"`train\.xla` needs a frozen text encoder, `item_text: table`, the full softmax"),
+        (
+            {"model": {"text_encoder": {"trainable": "frozen"}}, "train": {"xla": True, "losses": {"listwise": 1.0}}},
+            r"neither the listwise nor the binary loss",
+        ),
         ({"model": {"max_history": 8}}, r"`max_history` of 16"),
         ({"train": {"losses": {"sampled_items": 9, "label_smoothing": 0.1}}}, r"to be 0 with `sampled_items`"),
     ],
