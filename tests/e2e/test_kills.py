@@ -8,6 +8,8 @@ import signal
 
 import pytest
 
+from tfx_pipeline import schema
+
 COMPONENTS = (
     "FileBasedExampleGen",
     "ImportSchemaGen",
@@ -17,6 +19,7 @@ COMPONENTS = (
     "Transform",
     "Trainer",
     "Evaluator",
+    "FinalTrainer",
     "ServingCheck",
     "Pusher",
 )
@@ -24,8 +27,10 @@ COMPONENTS = (
 
 @pytest.mark.long
 def test_killed_in_every_component_it_finishes_and_does_no_finished_one_again(tiny_shop, tmp_path):
-    environment = {**tiny_shop.environment, "PIPELINE_ROOT": str(tmp_path / "runs")}
-    pipeline = dataclasses.replace(tiny_shop, folder=tmp_path, environment=environment)
+    places = {"PIPELINE_ROOT": str(tmp_path / "runs"), "PIPELINE_CONFIG": str(tmp_path / "tiny.yaml")}
+    pipeline = dataclasses.replace(tiny_shop, folder=tmp_path, environment={**tiny_shop.environment, **places})
+    pipeline.write_config(final=True)
+    assert schema.main(["--config", places["PIPELINE_CONFIG"]]) == 0
     finished: list[str] = []
     for victim in COMPONENTS:
         process = pipeline.start()
