@@ -11,6 +11,7 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  (registers the tokeniser's ops)
 
 from models import features
+from models.dense_inputs import dense_inputs
 from models.metrics import RankingMetrics
 from serving import contract
 from serving.client import Client, build_inputs
@@ -48,9 +49,12 @@ def test_a_first_run_ends_with_a_blessed_pushed_model(tiny):
 def test_tensorboard_has_losses_metrics_projector_and_configuration(tiny):
     logs = pathlib.Path(tiny.last_run()["tensorboard"])
     tags: set[str] = set()
+    has_graph = False
     for file in logs.rglob("events.out.tfevents*"):
         for event in tf.compat.v1.train.summary_iterator(str(file)):
             tags.update(value.tag for value in event.summary.value)
+            has_graph |= bool(event.graph_def)
+    assert has_graph
     for wanted in (
         "epoch_catalogue",
         "epoch_reconstruction_items",
@@ -62,6 +66,8 @@ def test_tensorboard_has_losses_metrics_projector_and_configuration(tiny):
     titles = (logs / "items.tsv").read_text(encoding="utf-8").splitlines()
     vectors = np.loadtxt(logs / "items_vectors.tsv")
     assert len(titles) == len(vectors) + 1
+    users = (logs / "users.tsv").read_text(encoding="utf-8").splitlines()
+    assert len(users) == len(np.loadtxt(logs / "users_vectors.tsv")) + 1 > 2
     assert any("·" in title for title in titles)
 
 
@@ -196,6 +202,17 @@ def test_the_fitted_model_and_its_export_score_alike(tiny, tmp_path, monkeypatch
     for key in compared:
         real = np.isfinite(served[key])
         np.testing.assert_allclose(live[key][real], served[key][real], atol=1e-4)
+    # The requests that the server was asked, too: no history, unknown ids, Chinese, emoji, a thousand events.
+    requests = _requests([line.split("\t")[0] for line in _items(tiny.last_run())])
+    examples = tf.constant([_as_example(request, 7) for request in requests])
+    wanted = {*features.REQUEST_FEATURES, *CONTEXT}
+    spec = {name: part for name, part in data.transform.raw_feature_spec().items() if name in wanted}
+    transformed = data.transform.transform_features_layer()(tf.io.parse_example(examples, spec))
+    scores = fitted.model(dense_inputs(transformed, once.transform.title_length)).numpy()
+    answered = exported.signatures[contract.SERVING_DEFAULT](examples=examples)[contract.SCORES].numpy()
+    for row, request in enumerate(requests):
+        number = len(request.candidates)
+        np.testing.assert_allclose(scores[row, :number], answered[row, :number], atol=1e-4)
 
 
 def _items(run: dict) -> list[str]:
