@@ -190,7 +190,8 @@ def _kept(folder: pathlib.Path, epoch: int, what: str, like: tf.Variable) -> np.
     return reader.get_tensor(keys[0])
 
 
-RAW_IDS, AVERAGE = "item_encoder/ids/.ATTRIBUTES", "/average/"
+AVERAGE = ".OPTIMIZER_SLOT/optimizer/average/"
+RAW_IDS, AVERAGE_IDS = "item_encoder/ids/.ATTRIBUTES", f"item_encoder/ids/{AVERAGE}"
 
 
 def test_loss_falls_and_the_pattern_is_found(fitted):
@@ -210,7 +211,7 @@ def test_validation_and_the_best_epoch_see_the_averaged_weights(fitted):
     assert result.run["best_value"] == max(values) == values[best - 1]
     assert result.run["metrics"]["ndcg@10"] == pytest.approx(max(values), abs=1e-6)
     ids = result.model.item_encoder.ids
-    np.testing.assert_array_equal(ids.numpy(), _kept(folder, best, AVERAGE, ids))
+    np.testing.assert_array_equal(ids.numpy(), _kept(folder, best, AVERAGE_IDS, ids))
     assert np.abs(ids.numpy() - _kept(folder, best, RAW_IDS, ids)).max() > 1e-5
     np.testing.assert_array_equal(result.model.item_encoder.item_categories.numpy(), features.FIRST_KNOWN_ID)
 
@@ -243,7 +244,7 @@ def test_a_final_fit_keeps_the_last_epochs_averages_and_the_validation_runs_cali
     result = _fit(_settings(), data, tmp_path, final=final)
     assert (len(result.run["history"]), result.run["best_epoch"], result.run["final"]) == (2, 2, True)
     ids = result.model.item_encoder.ids
-    np.testing.assert_array_equal(ids.numpy(), _kept(tmp_path, 2, AVERAGE, ids))
+    np.testing.assert_array_equal(ids.numpy(), _kept(tmp_path, 2, AVERAGE_IDS, ids))
     assert np.abs(ids.numpy() - _kept(tmp_path, 2, RAW_IDS, ids)).max() > 1e-5
     assert result.run["calibration"] == pytest.approx(calibration)
     assert result.run["metrics"] == fitted[0].run["metrics"]
@@ -303,7 +304,7 @@ def test_half_precision_ends_with_the_fit(data, tmp_path, monkeypatch):
     model = result.model
     assert model.mixture.calibration() == pytest.approx((0.1, 0.0))
     ids = model.item_encoder.ids
-    np.testing.assert_array_equal(ids.numpy(), _kept(tmp_path, 4, AVERAGE, ids))
+    np.testing.assert_array_equal(ids.numpy(), _kept(tmp_path, 4, AVERAGE_IDS, ids))
     assert np.abs(ids.numpy() - _kept(tmp_path, 4, RAW_IDS, ids)).max() > 1e-4
     layers = [part for part in model.submodules if isinstance(part, tf.keras.layers.Layer)]
     assert len(layers) > 20
