@@ -110,7 +110,7 @@ def test_comma_where_something_else_was_declared(tmp_path):
     assert text == "line 1 is separated by a comma; expected a semicolon (or set data.events.delimiter)."
 
 
-@pytest.mark.parametrize("content", [b"", gzip.compress(b"")])
+@pytest.mark.parametrize("content", [b"", gzip.compress(b"")], ids=["plain", "gz"])
 def test_no_bytes(tmp_path, content):
     file = write(tmp_path, "e.csv.gz" if content else "e.csv", content)
     assert sentence(file) == "is empty; expected a header line and rows."
