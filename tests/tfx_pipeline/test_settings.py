@@ -37,7 +37,7 @@ CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
         ),
         (
             {"decisions": {"horizon_days": 7, "min_horizon_days": 8}},
-            r"`min_horizon_days` is 8\.0 and `decisions\.horizon_days` 7\.0; expected at most the horizon\.$",
+            r"min_horizon_days` is 8\.0 and `decisions\.horizon_days` 7\.0; expected at most the horizon\.$",
         ),
         ({"train": {"xla": True}}, r"`train\.xla` needs a frozen text encoder, `item_text: table`, the full softmax"),
         (
