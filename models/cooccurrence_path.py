@@ -38,7 +38,7 @@ class CooccurrencePath(tf.keras.layers.Layer):
 
     Example:
       >>> path = CooccurrencePath(items=3, dimension=2, decay_days=())
-      >>> path.vectors.assign([[2.0, 0.0], [1.0, 1.0], [0.0, 5.0]])
+      >>> _ = path.vectors.assign([[2.0, 0.0], [1.0, 1.0], [0.0, 5.0]])
       >>> path(tf.constant([[0, 0, -1]]), tf.zeros([1, 3]), tf.ones([3]), tf.zeros([1, 1])).numpy().round(2)
       array([[2.83, 1.41, 0.  ]], dtype=float32)
 
