@@ -32,8 +32,8 @@ class Ranker(tf.keras.Model):
     """Ranks items for a user: u = UserFusion(p, X, newest slice, query, context), scores = RankingHead(u, r).
 
     p is the profile text's vector, X the merged slices of the history, r an item's vector (id, text, attributes).
-    With a query the score gains what `QueryMatch` finds, and with a history what `CooccurrencePath` says of items that
-    are not in it. The head's explicit paths see the whole history.
+    With a query the score gains what `QueryMatch` finds, and with a history what `CooccurrencePath` says of items (with
+    the copy path, of those that are not in it). The head's explicit paths see the whole history.
 
     Args:
       config: sizes and switches.
