@@ -226,11 +226,13 @@ def _parse(
     for name in (features.HISTORY_ITEMS_XF, features.CANDIDATE_TEXT_POSITIONS_XF):
         outputs[f"{name}/length"] = _row_lengths(parsed[name])
     if encode is not None:
-        for tokens, pooled in (
-            (features.PROFILE_TOKENS_XF, features.PROFILE_POOLED_XF),
-            (features.QUERY_TOKENS_XF, features.QUERY_POOLED_XF),
-        ):
-            outputs[pooled] = encode(outputs[tokens])
+        texts = {features.QUERY_TOKENS_XF: features.QUERY_POOLED_XF}
+        if settings.model.use_profile:
+            texts[features.PROFILE_TOKENS_XF] = features.PROFILE_POOLED_XF
+        for tokens, pooled in texts.items():
+            # Where nobody asks, the queries of a chunk are all the same, and so are many neighbours' texts.
+            different, places = tf.raw_ops.UniqueV2(x=outputs[tokens], axis=[0])
+            outputs[pooled] = tf.gather(encode(different), places)
         del outputs[features.PROFILE_TOKENS_XF]
         if not settings.model.use_lexical:
             del outputs[features.QUERY_TOKENS_XF]

@@ -6,6 +6,7 @@ takes many steps; the replicas' process traces everything, as pipelines do.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 import subprocess
@@ -377,6 +378,34 @@ def test_the_projector_shows_the_items_with_most_events(fitted, tmp_path):
     users = (tmp_path / "users.tsv").read_text(encoding="utf-8").splitlines()
     assert len(users) == 1 + 24
     assert users[1].startswith("1\tThe item")
+
+
+@pytest.mark.parametrize("use_profile", [True, False])
+def test_a_frozen_encoder_reads_what_is_used_and_every_text_of_a_chunk_once(data, use_profile):
+    settings = _settings()
+    settings = dataclasses.replace(settings, model=dataclasses.replace(settings.model, use_profile=use_profile))
+    read, places = [], [1.0, 10, 100, 1000]
+
+    def encode(tokens):
+        def pool(rows):
+            read.extend(rows.tolist())
+            return rows @ places
+
+        pooled = tf.numpy_function(pool, [tokens], tf.double)
+        return tf.ensure_shape(pooled, [None])[:, tf.newaxis]
+
+    batches = inputs.decisions(data.eval_files, data.transform, settings, batch_size=24, encode=encode)
+    found = next(iter(batches))[0]
+    tokens = next(iter(inputs.decisions(data.eval_files, data.transform, settings, batch_size=24)))[0]
+    profiles, queries = tokens[features.PROFILE_TOKENS_XF].numpy(), tokens[features.QUERY_TOKENS_XF].numpy()
+    np.testing.assert_array_equal(found[features.QUERY_POOLED_XF][:, 0], queries @ places)
+    different = set(map(tuple, queries))
+    if use_profile:
+        np.testing.assert_array_equal(found[features.PROFILE_POOLED_XF][:, 0], profiles @ places)
+        different |= set(map(tuple, profiles))
+    else:
+        assert features.PROFILE_POOLED_XF not in found
+    assert sorted(map(tuple, read)) == sorted(different)
 
 
 def test_two_replicas_learn_what_one_learns(shop, data, tmp_path):
