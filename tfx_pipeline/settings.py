@@ -14,25 +14,20 @@ its range is a `SettingsError` of one sentence that names the file and the key.
 from __future__ import annotations
 
 import dataclasses
-import datetime
-import math
 import pathlib
-import types
-import typing
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
 from models import features
+from models.options import choice, number
 from serving import contract
+from tfx_pipeline import settings_reader
+from tfx_pipeline.settings_reader import SettingsError
 
 #: A value of `decisions.split`.
 LEAVE_ONE_OUT = "leave_one_out"
 
-
-class SettingsError(ValueError):
-    """A configuration that cannot be used; the message is one sentence for a person."""
+_SOURCES = ("free_text", "queries", "reviews", "titles")
 
 
 @dataclass(frozen=True)
@@ -64,14 +59,14 @@ class DataSettings:
         drops by definition (cancellations of Online Retail, say) are counted as dropped, not as rejected.
     """
 
-    adapter: str = "tables"
+    adapter: str = choice("tables", "online_retail", "amazon_sequences", "recbole")
     events: TableSettings = field(default_factory=lambda: TableSettings(path="events.*"))
     items: TableSettings = field(default_factory=lambda: TableSettings(path="items.*"))
     users: TableSettings = field(default_factory=TableSettings)
     reviews: TableSettings = field(default_factory=TableSettings)
     relations: TableSettings = field(default_factory=TableSettings)
     context: tuple[str, ...] = ()
-    max_reject_share: float = 0.05
+    max_reject_share: float = number(0.05, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -84,9 +79,9 @@ class ProfileTextSettings:
       max_chars: the text is cut after so many characters.
     """
 
-    sources: tuple[str, ...] = ("free_text", "queries", "reviews", "titles")
-    max_items: int = 6
-    max_chars: int = 400
+    sources: tuple[str, ...] = choice(*_SOURCES, default=_SOURCES)
+    max_items: int = number(6, 0, 1000)
+    max_chars: int = number(400, 0, 1e5)
 
 
 @dataclass(frozen=True)
@@ -119,18 +114,18 @@ class DecisionSettings:
         Both are ISO dates, or shares of the time range such as "0.8".
     """
 
-    split: str = "global_time"
-    train_prefixes: int = 0
-    kind: str = "session"
+    split: str = choice("global_time", LEAVE_ONE_OUT)
+    train_prefixes: int = number(0, 0, 1e6)
+    kind: str = choice("session", "window")
     label_event_types: tuple[str, ...] = ("purchase",)
     impression_event_types: tuple[str, ...] = ("impression",)
-    every_days: float = 7.0
-    horizon_days: float = 30.0
-    min_horizon_days: float = 0.0
-    candidates: int = 120
-    max_positives: int = 20
-    negatives: int = 99
-    seed: int = 17
+    every_days: float = number(7.0, 0.001, 1e6)
+    horizon_days: float = number(30.0, 0.001, 1e6)
+    min_horizon_days: float = number(0.0, 0, 1e6)
+    candidates: int = number(120, 1, 1e6)
+    max_positives: int = number(20, 1, 1e6)
+    negatives: int = number(99, 0, 1e6)
+    seed: int = number(17, 0, 2**31 - 1)
     train_start: str = ""
     train_until: str = "0.8"
     eval_until: str = "1.0"
@@ -150,13 +145,13 @@ class TransformSettings:
     """
 
     wordpiece: str = "learned"
-    wordpiece_size: int = 8000
+    wordpiece_size: int = number(8000, 100, 1e6)
     lower_case: bool = True
-    profile_length: int = 48
-    query_length: int = 16
-    title_length: int = 20
-    gap_buckets: int = 16
-    price_buckets: int = 10
+    profile_length: int = number(48, 3, 512)
+    query_length: int = number(16, 3, 512)
+    title_length: int = number(20, 3, 512)
+    gap_buckets: int = number(16, 2, 10000)
+    price_buckets: int = number(10, 2, 10000)
 
 
 @dataclass(frozen=True)
@@ -172,13 +167,13 @@ class TextEncoderSettings:
     """
 
     pretrained: str = ""
-    trainable: str = "full"
-    top_n: int = 2
-    hidden_size: int = 64
-    layers: int = 2
-    heads: int = 2
-    intermediate_size: int = 128
-    pooling: str = "mean"
+    trainable: str = choice("full", "frozen", "top_n")
+    top_n: int = number(2, 1, 1000)
+    hidden_size: int = number(64, 1, 1e5)
+    layers: int = number(2, 1, 1000)
+    heads: int = number(2, 1, 1000)
+    intermediate_size: int = number(128, 1, 1e6)
+    pooling: str = choice("mean", "cls", "max")
 
 
 @dataclass(frozen=True)
@@ -209,17 +204,17 @@ class ModelSettings:
         them).
     """
 
-    entry: str = "slice_ranker"
-    dimension: int = 64
-    dropout: float = 0.2
+    entry: str = choice("slice_ranker")
+    dimension: int = number(64, 1, 100000)
+    dropout: float = number(0.2, 0, 0.99)
     text_encoder: TextEncoderSettings = field(default_factory=TextEncoderSettings)
-    max_history: int = 64
-    slice_length: int = 16
-    slice_layers: int = 1
-    slice_heads: int = 2
-    code_dimension: int = 32
-    merge: str = "weighted"
-    merge_source: str = "codes"
+    max_history: int = number(64, 1, 1e6)
+    slice_length: int = number(16, 1, 100000)
+    slice_layers: int = number(1, 1, 1000)
+    slice_heads: int = number(2, 1, 1000)
+    code_dimension: int = number(32, 1, 1e5)
+    merge: str = choice("weighted", "mean", "attention", "concat")
+    merge_source: str = choice("codes", "vectors")
     use_profile: bool = True
     use_autoencoder: bool = True
     use_merge: bool = True
@@ -228,11 +223,38 @@ class ModelSettings:
     use_copy: bool = True
     use_popularity: bool = True
     use_lexical: bool = True
-    decay_days: tuple[float, ...] = (7.0, 30.0, 120.0)
-    popularity_days: tuple[int, ...] = (7, 30, 365)
-    id_dropout: float = 0.1
-    history_dropout: float = 0.0
-    item_text: str = "table"
+    decay_days: tuple[float, ...] = number((7.0, 30.0, 120.0), 1e-3, 1e6)
+    popularity_days: tuple[int, ...] = number((7, 30, 365), 1, 1e6)
+    id_dropout: float = number(0.1, 0, 0.99)
+    history_dropout: float = number(0.0, 0, 0.99)
+    item_text: str = choice("table", "through")
+
+    def check(self) -> None:
+        """Raises a ValueError of one sentence if settings do not go together."""
+        if self.max_history % self.slice_length:
+            raise ValueError(
+                f"`model.max_history` is {self.max_history} and `model.slice_length` {self.slice_length}; expected "
+                f"whole slices, such as a `max_history` of "
+                f"{self.slice_length * (self.max_history // self.slice_length + 1)}."
+            )
+        if self.dimension % self.slice_heads:
+            raise ValueError(
+                f"`model.dimension` is {self.dimension} and `model.slice_heads` {self.slice_heads}; expected a "
+                "dimension that the heads can share out evenly."
+            )
+        text = self.text_encoder
+        if text.pretrained:
+            return
+        if text.hidden_size % text.heads:
+            raise ValueError(
+                f"`model.text_encoder.hidden_size` is {text.hidden_size} and `model.text_encoder.heads` {text.heads}; "
+                "expected a size that the heads can share out evenly."
+            )
+        if text.trainable == "top_n" and text.top_n > text.layers:
+            raise ValueError(
+                f"`model.text_encoder.top_n` is {text.top_n} and `model.text_encoder.layers` {text.layers}; expected "
+                "no more than there are."
+            )
 
 
 @dataclass(frozen=True)
@@ -249,12 +271,12 @@ class LossSettings:
         for a full one; 0 takes the whole catalogue.
     """
 
-    catalogue: float = 1.0
-    listwise: float = 0.0
-    binary: float = 0.0
-    reconstruction: float = 0.1
-    label_smoothing: float = 0.0
-    sampled_items: int = 0
+    catalogue: float = number(1.0, 0, 1e6)
+    listwise: float = number(0.0, 0, 1e6)
+    binary: float = number(0.0, 0, 1e6)
+    reconstruction: float = number(0.1, 0, 1e6)
+    label_smoothing: float = number(0.0, 0, 0.99)
+    sampled_items: int = number(0, 0, 1e7)
 
 
 @dataclass(frozen=True)
@@ -278,22 +300,22 @@ class TrainSettings:
       seed: of weights, shuffling and dropout.
     """
 
-    epochs: int = 10
-    patience: int = 3
-    monitor: str = "ndcg@10"
-    validation_decisions: int = 2000
-    batch_size: int = 128
-    learning_rate: float = 1e-3
-    warmup_share: float = 0.1
-    weight_decay: float = 1e-4
-    optimizer: str = "adamw"
-    averaging: str = "none"
-    average_decay: float = 0.999
+    epochs: int = number(10, 1, 1e6)
+    patience: int = number(3, 1, 1e6)
+    monitor: str = choice("ndcg@10", "recall@10", "hr@10", "novel_ndcg@10", "novel_recall@10", "novel_hr@10")
+    validation_decisions: int = number(2000, 1, 1e9)
+    batch_size: int = number(128, 1, 1e6)
+    learning_rate: float = number(1e-3, 0, 1000)
+    warmup_share: float = number(0.1, 0, 0.99)
+    weight_decay: float = number(1e-4, 0, 1000)
+    optimizer: str = choice("adamw", "lazy_adam")
+    averaging: str = choice("none", "ema")
+    average_decay: float = number(0.999, 0, 0.999999)
     final: bool = False
-    device: str = "auto"
+    device: str = choice("auto", "cpu", "gpu")
     mixed_precision: bool = False
     xla: bool = False
-    seed: int = 7
+    seed: int = number(7, 0, 2**31 - 1)
     losses: LossSettings = field(default_factory=LossSettings)
 
 
@@ -332,8 +354,8 @@ class ServeSettings:
     """
 
     model_name: str = "ranker"
-    top_k: int = 100
-    tags: int = 10
+    top_k: int = number(100, 1, 100000)
+    tags: int = number(10, 1, 10000)
 
 
 @dataclass(frozen=True)
@@ -367,7 +389,7 @@ class VertexSettings:
     image: str = ""
     machine_type: str = "n1-standard-8"
     accelerator_type: str = "NVIDIA_TESLA_T4"
-    accelerator_count: int = 1
+    accelerator_count: int = number(1, 0, 64)
     beam_args: tuple[str, ...] = ()
 
 
@@ -387,64 +409,6 @@ class Settings:
     vertex: VertexSettings = field(default_factory=VertexSettings)
 
 
-_CHOICES = {
-    "data.adapter": ("tables", "online_retail", "amazon_sequences", "recbole"),
-    "decisions.split": ("global_time", LEAVE_ONE_OUT),
-    "decisions.kind": ("session", "window"),
-    "decisions.profile_text.sources": ("free_text", "queries", "reviews", "titles"),
-    "model.text_encoder.trainable": ("frozen", "top_n", "full"),
-    "model.text_encoder.pooling": ("mean", "cls", "max"),
-    "model.item_text": ("table", "through"),
-    "model.merge": ("weighted", "mean", "attention", "concat"),
-    "model.merge_source": ("codes", "vectors"),
-    "train.optimizer": ("adamw", "lazy_adam"),
-    "train.averaging": ("none", "ema"),
-    "train.monitor": ("ndcg@10", "recall@10", "hr@10", "novel_ndcg@10", "novel_recall@10", "novel_hr@10"),
-    "model.entry": ("slice_ranker",),
-    "train.device": ("auto", "cpu", "gpu"),
-}
-
-
-#: setting -> (lowest, highest) value allowed.
-_RANGES: dict[str, tuple[float, float]] = {
-    "data.max_reject_share": (0, 1),
-    "decisions.train_prefixes": (0, 1e6),
-    "decisions.every_days": (1e-3, 1e6),
-    "decisions.horizon_days": (1e-3, 1e6),
-    "decisions.min_horizon_days": (0, 1e6),
-    "decisions.candidates": (1, 1e6),
-    "decisions.max_positives": (1, 1e6),
-    "decisions.negatives": (0, 1e6),
-    "transform.profile_length": (3, 512),
-    "transform.query_length": (3, 512),
-    "transform.title_length": (3, 512),
-    "transform.gap_buckets": (2, 1e4),
-    "transform.price_buckets": (2, 1e4),
-    "model.dimension": (1, 1e5),
-    "model.dropout": (0, 0.99),
-    "model.history_dropout": (0, 0.99),
-    "model.id_dropout": (0, 0.99),
-    "model.max_history": (1, 1e6),
-    "model.slice_length": (1, 1e5),
-    "train.epochs": (1, 1e6),
-    "train.patience": (1, 1e6),
-    "train.validation_decisions": (1, 1e9),
-    "train.batch_size": (1, 1e6),
-    "train.learning_rate": (0, 1e3),
-    "train.warmup_share": (0, 0.99),
-    "train.weight_decay": (0, 1e3),
-    "train.average_decay": (0, 0.999999),
-    "train.losses.catalogue": (0, 1e6),
-    "train.losses.listwise": (0, 1e6),
-    "train.losses.binary": (0, 1e6),
-    "train.losses.reconstruction": (0, 1e6),
-    "train.losses.label_smoothing": (0, 0.99),
-    "train.losses.sampled_items": (0, 1e7),
-    "serve.top_k": (1, 1e5),
-    "serve.tags": (1, 1e4),
-}
-
-
 def load(path: str | pathlib.Path) -> Settings:
     """Reads a runnable configuration and everything it includes.
 
@@ -456,13 +420,13 @@ def load(path: str | pathlib.Path) -> Settings:
     """
     path = pathlib.Path(path)
     merged: dict[str, Any] = {}
-    content = _read_yaml(path)
-    includes = _convert(tuple[str, ...], content.pop("include", []), str(path), "include")
+    content = settings_reader.read_yaml(path)
+    includes = settings_reader.convert(tuple[str, ...], content.pop("include", []), str(path), "include")
     for file in (path.parent / include for include in includes):
-        included = _read_yaml(file)
-        _build(Settings, included, str(file), "")  # so that an error names this file
-        merged = _merge(merged, included)
-    merged = _merge(merged, content)
+        included = settings_reader.read_yaml(file)
+        settings_reader.build(Settings, included, str(file))  # so that an error names this file
+        merged = settings_reader.merge(merged, included)
+    merged = settings_reader.merge(merged, content)
     settings = from_dict(merged, str(path))
     if not settings.name:
         raise SettingsError(f"{path}: `name` is missing; expected the pipeline's name.")
@@ -471,7 +435,7 @@ def load(path: str | pathlib.Path) -> Settings:
 
 def from_dict(content: dict[str, Any], origin: str = "settings") -> Settings:
     """Builds settings from plain values, with the same checks as `load`."""
-    settings: Settings = _build(Settings, content, origin, "")
+    settings: Settings = settings_reader.build(Settings, content, origin)
     if settings.train.losses.sampled_items and settings.train.losses.label_smoothing:
         raise SettingsError(
             f"{origin}: `train.losses.label_smoothing` spreads over the whole catalogue; expected it to be 0 with "
@@ -491,12 +455,14 @@ def from_dict(content: dict[str, Any], origin: str = "settings") -> Settings:
             f"{origin}: `decisions.min_horizon_days` is {shortest} and `decisions.horizon_days` {horizon}; expected at "
             "most the horizon."
         )
-    events, length = settings.model.max_history, settings.model.slice_length
-    if events % length:
+    if not (losses.catalogue or losses.listwise or losses.binary):
         raise SettingsError(
-            f"{origin}: `model.max_history` is {events} and `model.slice_length` {length}; expected whole slices, "
-            f"such as a `max_history` of {length * (events // length + 1)}."
+            f"{origin}: `train.losses` has no weight for catalogue, listwise or binary; expected one above 0."
         )
+    try:
+        settings.model.check()
+    except ValueError as error:
+        raise SettingsError(f"{origin}: {error}") from None
     _check_context(settings.data.context, origin)
     return settings
 
@@ -517,98 +483,4 @@ def _check_context(columns: tuple[str, ...], origin: str) -> None:
 
 def to_dict(settings: Any) -> dict[str, Any]:
     """Plain values (JSON-able) of settings or of a part of them."""
-    return _plain(dataclasses.asdict(settings))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value
-
-
-def _read_yaml(path: pathlib.Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read ({error.strerror}); expected a YAML file.") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{path}: is not UTF-8; expected a YAML file in UTF-8.") from None
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
-        raise SettingsError(f"{path}: is not valid YAML{where}.") from None
-    if not isinstance(content, dict):
-        raise SettingsError(f"{path}: holds {type(content).__name__}; expected a mapping of settings.")
-    return content
-
-
-def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        if isinstance(value, dict) and isinstance(merged.get(key), dict):
-            merged[key] = _merge(merged[key], value)
-        else:
-            merged[key] = value
-    return merged
-
-
-def _build(kind: Any, content: dict[str, Any], origin: str, prefix: str) -> Any:
-    hints = typing.get_type_hints(kind)
-    values = {}
-    for key, value in content.items():
-        name = f"{prefix}{key}"
-        if key not in hints:
-            known = ", ".join(sorted(hints))
-            raise SettingsError(f"{origin}: unknown key `{name}`; expected one of {known}.")
-        values[key] = _convert(hints[key], value, origin, name)
-    return kind(**values)
-
-
-def _convert(hint: Any, value: Any, origin: str, name: str) -> Any:
-    def wrong(expected: str) -> SettingsError:
-        return SettingsError(f"{origin}: `{name}` is {value!r}; expected {expected}.")
-
-    if dataclasses.is_dataclass(hint):
-        if not isinstance(value, dict):
-            raise wrong("a mapping")
-        return _build(hint, value, origin, f"{name}.")
-    shape = typing.get_origin(hint)
-    if shape is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise wrong("a list")
-        inner = typing.get_args(hint)[0]
-        return tuple(_convert(inner, item, origin, name) for item in value)
-    if shape is dict:
-        if not isinstance(value, dict):
-            raise wrong("a mapping")
-        inner = typing.get_args(hint)[1]
-        return {str(key): _convert(inner, item, origin, f"{name}.{key}") for key, item in value.items()}
-    if isinstance(hint, types.UnionType):
-        raise TypeError(f"unsupported annotation of {name}")
-    choices = _CHOICES.get(name)
-    if choices and value not in choices:
-        raise wrong(f"one of {', '.join(choices)}")
-    if hint is bool:
-        if not isinstance(value, bool):
-            raise wrong("true or false")
-        return value
-    if hint in (int, float):
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise wrong("a whole number" if hint is int else "a number")
-        if hint is int and value != int(value):
-            raise wrong("a whole number")
-        low, high = _RANGES.get(name, (value, value))
-        if not low <= value <= high:
-            raise wrong(f"a number from {low:g} to {high:g}")
-        return hint(value)
-    if isinstance(value, (datetime.date, datetime.datetime)):
-        return value.isoformat()
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str):
-        raise wrong("a text")
-    return value
+    return settings_reader.plain(dataclasses.asdict(settings))

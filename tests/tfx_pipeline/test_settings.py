@@ -1,9 +1,12 @@
 """Settings: strict reading, one sentence that names the key."""
 
+import dataclasses
 import pathlib
+import typing
 
 import pytest
 
+from models import options
 from tfx_pipeline import settings
 
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
@@ -45,12 +48,42 @@ CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
             r"neither the listwise nor the binary loss",
         ),
         ({"model": {"max_history": 8}}, r"`max_history` of 16"),
+        ({"model": {"slice_heads": 0}}, r"`model\.slice_heads` is 0; expected a number from 1"),
+        (
+            {"model": {"slice_heads": 3}},
+            r"`model\.dimension` is 64 and `model\.slice_heads` 3; expected a dimension that",
+        ),
+        ({"model": {"decay_days": [7, 0]}}, r"`model\.decay_days` is 0; expected a number from 0\.001"),
+        ({"model": {"text_encoder": {"heads": 5}}}, r"hidden_size` is 64 and `model\.text_encoder\.heads` 5; expected"),
+        (
+            {"model": {"text_encoder": {"trainable": "top_n", "top_n": 3}}},
+            r"`model\.text_encoder\.top_n` is 3 and `model\.text_encoder\.layers` 2; expected no more than there are",
+        ),
+        ({"train": {"losses": {"catalogue": 0}}}, r"`train\.losses` has no weight for catalogue, listwise or binary"),
+        ({"decisions": {"profile_text": {"max_items": -1}}}, r"max_items` is -1; expected a number from 0"),
         ({"train": {"losses": {"sampled_items": 9, "label_smoothing": 0.1}}}, r"to be 0 with `sampled_items`"),
     ],
 )
 def test_what_cannot_be_used_is_named(content, message):
     with pytest.raises(settings.SettingsError, match=message):
         settings.from_dict(content)
+
+
+def _numbers(kind):
+    """(name, field) of every number, or tuple of numbers, of a dataclass and of those in it."""
+    hints = typing.get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        hint = hints[field.name]
+        if dataclasses.is_dataclass(hint):
+            yield from _numbers(hint)
+        elif {hint, *typing.get_args(hint)} & {int, float} and typing.get_origin(hint) is not dict:
+            yield f"{kind.__name__}.{field.name}", field
+
+
+def test_every_number_says_what_it_may_be():
+    found = dict(_numbers(settings.Settings))
+    assert len(found) > 50
+    assert {name for name, field in found.items() if options.RANGE not in field.metadata} == set()
 
 
 @pytest.mark.parametrize("column", ["", "query", "label", "item_price", "history_length", "exclude_count", "category"])
