@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -67,4 +68,11 @@ class Request:
             if len(event) != 3:
                 raise ValueError(
                     f"`history[{position}]` is {event!r}; expected a triple of item_id, event_type and timestamp."
+                )
+            before, time = self.history[max(0, position - 1)][2], event[2]
+            # What is no whole number is named when the request is sent.
+            if isinstance(time, numbers.Integral) and isinstance(before, numbers.Integral) and time < before:
+                raise ValueError(
+                    f"`history[{position}]` is of {time}, and the event before it of {before}; "
+                    "expected the oldest event first."
                 )

@@ -143,10 +143,14 @@ def test_requests_that_cannot_be_sent():
         Request(candidates=["a", "b"], candidate_text=["a"])
     with pytest.raises(ValueError, match=r"history\[1\]"):
         Request(history=[("a", "view", 1), ("b", "view")])
+    with pytest.raises(ValueError, match=r"`history\[2\]` is of 8, and the event before it of 9; expected the oldest"):
+        Request(history=[("a", "view", 9), ("b", "view", 9), ("c", "view", 8)])
     with pytest.raises(ValueError, match="`city` is not declared; declared columns: country"):
         build_inputs(contract.RANK, [Request(context={"city": "Paris"})], ("country",))
     with pytest.raises(ValueError, match=f"`{features.USER_ID}` holds 5"):
         build_inputs(contract.RANK, [Request(user_id=5)])
+    with pytest.raises(ValueError, match=f"`{features.HISTORY_TIMESTAMPS}` holds None"):
+        build_inputs(contract.RANK, [Request(history=[("a", "view", 1), ("b", "view", None)])])
     with pytest.raises(ValueError, match=f"`{features.REQUEST_TIME}` holds 1.5"):
         build_inputs(contract.RANK, [Request(request_time=1.5)])
 
