@@ -33,6 +33,9 @@ VECTOR = "vector"
 TAGS = "tags"
 TAG_SCORES = "tag_scores"
 
+#: Outputs that are names, best first -> the output with their scores.
+RANKED = {ITEM_IDS: SCORES, TAGS: TAG_SCORES}
+
 #: Rows of `recommend` and `search`; fixed at export. Short rows end in "" and -inf.
 DEFAULT_TOP_K = 100
 

@@ -1,11 +1,12 @@
 """The check before a push, with the real embedded server on small SavedModels."""
 
 import pathlib
+import types
 
 import grpc
 import pytest
 import tensorflow as tf
-from tensorflow_serving.apis import prediction_log_pb2, prediction_service_pb2_grpc
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, prediction_service_pb2_grpc
 from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
@@ -111,6 +112,46 @@ def test_an_answer_that_differs_and_a_refused_request_name_the_signature(tmp_pat
             serving_check.compare(stub, loaded, short)
         with pytest.raises(serving_check.ServingError, match=r"rank: scores\[0, 0\] is .* from the server and "):
             serving_check.compare(stub, loaded, good)
+
+
+class Ranked(tf.Module):
+    """Answers with the best three of four items."""
+
+    def __init__(self, scores, names=tuple("abcd")):
+        super().__init__()
+        self.scores, self.names = tf.Variable(scores), tf.Variable(names)
+
+    @tf.function(input_signature=[USERS])
+    def recommend(self, user_id):
+        best, places = tf.math.top_k(tf.repeat(self.scores[None], tf.size(user_id), 0), 3)
+        return {contract.ITEM_IDS: tf.gather(self.names, places), contract.SCORES: best}
+
+
+def test_items_with_close_scores_may_change_places_and_others_may_not(tmp_path):
+    served, request = Ranked([0.5, 0.50001, 0.2, 0.1]), predict_pb2.PredictRequest()
+    tf.saved_model.save(served, str(tmp_path / "models" / "1"), {contract.RECOMMEND: served.recommend})
+    request.model_spec.name, request.model_spec.signature_name = "ranker", contract.RECOMMEND
+    request.inputs[features.USER_ID].CopyFrom(tf.make_tensor_proto(["u", "v"]))
+
+    def compared_with(scores, names="abcd"):
+        module = Ranked(scores, tuple(names))
+        concrete = module.recommend.get_concrete_function()
+        loaded = types.SimpleNamespace(signatures={contract.RECOMMEND: concrete})
+        serving_check.compare(stub, loaded, request)
+
+    with (
+        ServerProcess(tmp_path / "models", "ranker", rest=False) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        compared_with([0.50001, 0.5, 0.2, 0.1])  # a and b
+        compared_with([0.5, 0.50001, 0.2, 0.20001])  # d in place of c, which it may just exceed
+        for scores, names in (
+            ([0.5, 0.50001, 0.2, 0.1], "acbd"),  # the same scores, of other items
+            ([0.5, 0.50001, 0.2, 0.1], "axcd"),
+        ):
+            with pytest.raises(serving_check.ServingError, match=r"recommend: item_ids\[0, 0\] is b'b' from"):
+                compared_with(scores, names)
 
 
 def test_a_model_that_does_not_load_is_refused(tmp_path):
