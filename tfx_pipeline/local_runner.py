@@ -7,9 +7,9 @@ or, with the same environment for both commands,
     tfx pipeline create --engine local --pipeline_path tfx_pipeline/local_runner.py
     tfx run create --engine local --pipeline_name demo
 
-PIPELINE_CONFIG: a runnable configuration. PIPELINE_DATA: folder of the raw tables, or the one file. PIPELINE_ROOT:
-`./runs` by default; a pipeline's folder there holds artifacts/, metadata.db, serving/MODEL_NAME/VERSION/, logs/ and
-last_run.json. PIPELINE_FORCE=1 runs although nothing is new (everything then comes from the cache).
+PIPELINE_CONFIG: a runnable configuration. PIPELINE_DATA: folder of the raw tables, or the one file. PIPELINE_ROOT: a
+folder of this machine, `./runs` by default; a pipeline's folder there holds artifacts/, metadata.db,
+serving/MODEL_NAME/VERSION/, logs/ and last_run.json. PIPELINE_FORCE=1 runs although nothing is new (everything then comes from the cache).
 
 Exits with 0 when the run went through, also if the model was not blessed (then nothing is pushed; the last lines and
 `blessed` of last_run.json say so); with 1 and one sentence when it did not; with 130 when it was interrupted.
@@ -60,7 +60,7 @@ class Place:
         """Reads PIPELINE_CONFIG, PIPELINE_DATA and PIPELINE_ROOT.
 
         Raises:
-          SettingsError: if one is missing or the configuration cannot be used.
+          SettingsError: if one is missing or cannot be used.
         """
         for name, expected in (("CONFIG", "a runnable configuration"), ("DATA", "the folder of the raw tables")):
             if not environment.get(f"PIPELINE_{name}"):
@@ -69,11 +69,13 @@ class Place:
                 )
         config = pathlib.Path(environment["PIPELINE_CONFIG"]).resolve()
         settings = settings_lib.load(config)
-        root = pathlib.Path(environment.get("PIPELINE_ROOT") or "runs").resolve()
+        root = paths.path_of(environment.get("PIPELINE_ROOT") or "runs")
+        if not isinstance(root, pathlib.Path):
+            raise settings_lib.SettingsError(f"PIPELINE_ROOT is {root}; expected a folder of this machine.")
         data = paths.path_of(environment["PIPELINE_DATA"])
         if isinstance(data, pathlib.Path):
             data = data.resolve()
-        return cls(config, data, root / settings.name, settings)
+        return cls(config, data, root.resolve() / settings.name, settings)
 
     @property
     def serving(self) -> pathlib.Path:

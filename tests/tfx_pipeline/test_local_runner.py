@@ -193,6 +193,11 @@ def test_data_may_lie_on_any_file_system_that_tensorflow_knows(environment):
     assert str(place.data) == "gs://bucket/tables"
 
 
+def test_what_is_written_lies_on_this_machine(environment):
+    with pytest.raises(settings.SettingsError, match="PIPELINE_ROOT is gs://bucket/runs; expected a folder of this"):
+        local_runner.Place.from_environment({**environment, "PIPELINE_ROOT": "gs://bucket/runs"})
+
+
 def test_a_missing_schema_is_named_with_the_cure(environment, place, monkeypatch, capsys):
     place.schema.unlink()
     monkeypatch.setattr(os, "environ", environment)
