@@ -24,6 +24,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -76,6 +77,11 @@ class Place:
         if isinstance(data, pathlib.Path):
             data = data.resolve()
         return cls(config, data, root.resolve() / settings.name, settings)
+
+    @property
+    def artifacts(self) -> pathlib.Path:
+        """The pipeline's root, as TFX calls it."""
+        return self.folder / "artifacts"
 
     @property
     def serving(self) -> pathlib.Path:
@@ -133,7 +139,7 @@ def make_pipeline(place: Place) -> Any:
     place.folder.mkdir(parents=True, exist_ok=True)
     return pipeline.create_pipeline(
         place.settings,
-        pipeline_root=str(place.folder / "artifacts"),
+        pipeline_root=str(place.artifacts),
         data_path=str(place.data),
         serving_dir=str(place.serving),
         schema_file=str(place.schema),
@@ -190,7 +196,7 @@ def _run(place: Place, fingerprint: str) -> int:
         progress.say("Loading TensorFlow and TFX …")
         from absl import logging
 
-        from tfx_pipeline import progress_runner, run_report
+        from tfx_pipeline import pipeline, progress_runner, run_report
 
         logging.set_verbosity(logging.INFO)
         runner = progress_runner.ProgressRunner(always=("Pusher",), talking=("Trainer", "FinalTrainer"))
@@ -203,6 +209,8 @@ def _run(place: Place, fingerprint: str) -> int:
         except KeyboardInterrupt:
             progress.say("Interrupted; started again, it goes on where it was.")
             return 130
+        # What is left is of fits that were killed and never taken up, since settings, code or data changed.
+        shutil.rmtree(place.artifacts / pipeline.CHECKPOINTS, ignore_errors=True)
         facts = {
             "pipeline": place.settings.name,
             "model_name": place.settings.serve.model_name,

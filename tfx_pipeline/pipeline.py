@@ -31,7 +31,7 @@ from tfx_pipeline.settings import Settings, to_dict
 BASELINE = "Baseline"
 FINAL_TRAINER = "FinalTrainer"
 
-#: Keys of `custom_config` of Transform and Trainer.
+#: Keys of `custom_config` of Transform and Trainer; the last is also the folder's name below the pipeline's root.
 SETTINGS = "settings"
 SOURCE_HASH = "source_hash"
 FIT = "fit"
@@ -125,7 +125,7 @@ def create_pipeline(
                 SETTINGS: _part(settings, _TRAINER_SETTINGS),
                 SOURCE_HASH: hashes["Trainer"],
                 FIT: fit,
-                CHECKPOINTS: f"{pipeline_root}/checkpoints",
+                CHECKPOINTS: f"{pipeline_root}/{CHECKPOINTS}",
                 **platform.trainer_config,
             },
             **inputs,

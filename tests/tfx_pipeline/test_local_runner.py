@@ -14,7 +14,7 @@ from tfx.orchestration import metadata
 from tfx.tools.cli import cli_main
 
 import tfx_pipeline
-from tfx_pipeline import local_runner, progress, progress_runner, schema, settings
+from tfx_pipeline import local_runner, progress, progress_runner, run_report, schema, settings
 
 RUNNER = pathlib.Path(tfx_pipeline.__file__).parent / "local_runner.py"
 HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
@@ -43,22 +43,25 @@ def Third(given: tfx.dsl.components.InputArtifact[Artifact]) -> None:
     """Is there to be skipped."""
 
 
-def run_toy(folder, text="hello", always=(), talking=()):
+def toy_pipeline(folder, text="hello"):
     first = First(text=text)
     second = Second(given=first.outputs["out"], trap=str(folder / "trap"))
     with tfx.dsl.Cond(first.outputs["out"].future()[0].custom_property("good") == 1):
         third = Third(given=first.outputs["out"])
     third.add_upstream_node(second)
-    runner = progress_runner.ProgressRunner(always, talking)
-    built = tfx.dsl.Pipeline(
+    return tfx.dsl.Pipeline(
         pipeline_name="toy",
         pipeline_root=str(folder / "root"),
         metadata_connection_config=metadata.sqlite_metadata_connection_config(str(folder / "metadata.db")),
         components=[first, second, third],
         enable_cache=True,
     )
+
+
+def run_toy(folder, text="hello", always=(), talking=()):
+    runner = progress_runner.ProgressRunner(always, talking)
     try:
-        runner.run(built)
+        runner.run(toy_pipeline(folder, text))
     finally:
         states = {name: result.state for name, result in runner.results.items()}
     return states, runner
@@ -294,6 +297,24 @@ def test_two_runs_at_once_are_refused(environment, place, monkeypatch, capsys):
     with local_runner._only_one(place.folder):
         assert local_runner.main() == 1
     assert "another run is at work" in capsys.readouterr().err
+
+
+def test_checkpoints_stay_until_a_run_succeeds(environment, place, tmp_path, monkeypatch):
+    """Also those that no fit takes up any more."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(local_runner, "make_pipeline", lambda place: toy_pipeline(tmp_path))
+    monkeypatch.setattr(run_report, "collect", lambda *_: {})  # there is no model to report on
+    monkeypatch.setattr(run_report, "show", lambda *_: None)
+    left = place.folder / "artifacts" / "checkpoints" / "of other settings" / "ckpt-1"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    (tmp_path / "trap").touch()
+    assert local_runner.main() == 1
+    assert left.exists()
+    (tmp_path / "trap").unlink()
+    assert local_runner.main() == 0
+    assert not left.parents[1].exists()
 
 
 def test_tfx_pipeline_create_registers_the_pipeline(environment, tmp_path, monkeypatch):
