@@ -117,11 +117,26 @@ def run_fn(fn_args: FnArgs) -> None:
 
 
 def split_files(train: Sequence[str], evaluation: Sequence[str], transform_graph: str) -> Data:
-    """Resolves file patterns; the catalogue split comes among the eval files."""
+    """Resolves file patterns; the catalogue split comes among the eval files.
+
+    Raises:
+      SettingsError: if a pattern matches no file.
+    """
+
+    def files(patterns: Sequence[str]) -> list[str]:
+        by_pattern = {pattern: tf.io.gfile.glob(pattern) for pattern in patterns}
+        for pattern, matching in by_pattern.items():
+            if not matching:
+                raise settings_module.SettingsError(
+                    f"{pattern}: is no file; expected a split of transformed examples, which a pipeline's run leaves "
+                    f"(the split {features.RECENT_SPLIT} only with `train.final`)."
+                )
+        return sorted(file for matching in by_pattern.values() for file in matching)
+
     marker = f"Split-{features.CATALOGUE_SPLIT}"
-    found = sorted(file for pattern in evaluation for file in tf.io.gfile.glob(pattern))
+    found = files(evaluation)
     return Data(
-        train_files=sorted(file for pattern in train for file in tf.io.gfile.glob(pattern)),
+        train_files=files(train),
         eval_files=[file for file in found if marker not in file],
         catalogue_files=[file for file in found if marker in file],
         transform=tft.TFTransformOutput(transform_graph),

@@ -322,6 +322,16 @@ def test_half_precision_ends_with_the_fit(data, tmp_path, monkeypatch):
     assert np.abs(rounded - exact).max() > 0
 
 
+def test_a_split_without_files_is_named(shop):
+    train, evaluation = [f"{shop}/train-*"], [f"{shop}/eval*", f"{shop}/Split-{features.CATALOGUE_SPLIT}/*"]
+    with pytest.raises(settings_lib.SettingsError, match=r"Split-catalogue/\*: is no file; expected a split"):
+        trainer.split_files(train, evaluation, str(shop))
+    with pytest.raises(settings_lib.SettingsError, match=r"Split-recent/\*: is no file; expected a split"):
+        trainer.split_files([*train, f"{shop}/Split-recent/*"], evaluation[:1], str(shop))
+    found = trainer.split_files(train, evaluation[:1], str(shop))
+    assert [pathlib.Path(file).name for file in found.train_files] == ["train-0.gz", "train-1.gz"]
+
+
 def _values(dataset: tf.data.Dataset) -> list[Any]:
     return [tf.nest.map_structure(lambda tensor: tensor.numpy().tolist(), batch) for batch in dataset]
 
