@@ -5,7 +5,7 @@
 
 Every task asks a SavedModel through its signatures, as a server would. Metrics are means over users of recall@10 (over
 min(10, targets)), NDCG@10 (binary, ideal cut at 10) and HR@10; `..._95` is a bootstrap interval over users, `n` their
-number, and `final` is the configuration's `train.final`: whether what it pushes knows the validation events too. The
+number, and `final` says whether the model was fitted on the validation events too (null where it does not tell). The
 top 20 of each user go to OUT.parquet: user_id, rank (from 1), item_id, score.
 `benchmarks.predictions.score_predictions` computes the numbers from them again. A second ranking that a task asks for
 has its name before its metrics and in its file's name.
@@ -23,6 +23,9 @@ catalogue is ranked by `search`, with what is known of the user, and, as `no_his
 
 `--ablations` also fits and scores the model without each of its parts, on the examples of the last pipeline run;
 `--variant NAME=KEY=VALUE` (several allowed) any other change of settings. See `benchmarks.variants`.
+
+`--validation` asks of the window before instead, of a model that does not know it; variants are then left at the fit
+that `train.final` would follow up.
 
 Exits with 0, or with 1 and one sentence.
 """
@@ -47,7 +50,8 @@ from benchmarks.leave_one_out import LeaveOneOut
 from benchmarks.next_basket import NextBasket
 from benchmarks.protocol import Protocol
 from benchmarks.search import Search
-from benchmarks.servable import Servable, ServableError
+from benchmarks.servable import Servable, ServableError, knows_validation, newest_version
+from serving import contract
 from serving.requests import Request
 from tfx_pipeline import local_runner
 from tfx_pipeline import settings as settings_lib
@@ -76,7 +80,7 @@ def evaluate_servable(
 
     Args:
       path: a version's folder or a base folder of versions.
-      settings: `data`, `decisions`, `model` and `train` are read.
+      settings: `data`, `decisions`, `model` and `train.seed` are read.
       tables: cleaned and merged.
       boundary: of the protocol, seconds since 1970-01-01 UTC; the model must not know what comes after.
       end: of the window; None for all that follows.
@@ -148,7 +152,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--validation",
         action="store_true",
-        help="ask for what `eval` decisions are about: for tuning, on a model that was not fitted on it",
+        help="ask for what `eval` decisions are about: for tuning, on a model that was not fitted on it "
+        "(the counting baselines' decay is chosen on it)",
     )
     parser.add_argument("--ablations", action="store_true", help="fit and score the model without each of its parts")
     parser.add_argument(
@@ -174,17 +179,23 @@ def _run(options: argparse.Namespace, emit: Callable[[dict[str, Any]], None]) ->
         raise DataError(f"{out.parent}: is not there; expected the folder that --predictions writes to.")
     if options.train and options.servable:
         raise settings_lib.SettingsError("--train scores what it pushes; expected no --servable beside it.")
-    if options.validation and settings.train.final and not options.servable:
+    if options.validation and options.train and settings.train.final:
         raise settings_lib.SettingsError(
-            f"{options.config}: `train.final` pushes a model that was fitted on the validation window; expected "
-            "--servable DIR with --validation, a model that was fitted before decisions.train_until."
+            f"{options.config}: `train.final` pushes a model that is fitted on the validation window; expected "
+            "--validation without --train."
         )
     if options.train:
         _train(environment, place)
+    model = newest_version(options.servable or place.serving)
+    if options.validation and knows_validation(model) is not False:
+        raise ServableError(
+            f"{model}: {contract.RUN_FILE} does not say that the model was fitted without the validation window; "
+            "expected --servable DIR with --validation, what Trainer made and FinalTrainer did not."
+        )
     _say(f"Reading {place.data} …")
     tables = read(settings.data, place.data)
     protocol = _checked(_build(options.task, settings, tables, options.validation))
-    line, rankings = _evaluate_servable(options.servable or place.serving, settings, protocol)
+    line, rankings = _evaluate_servable(model, settings, protocol)
     try:
         for name, ranking in rankings.items():
             predictions.write(ranking, out.with_name(f"{out.stem}_{name}{out.suffix}") if name else out)
@@ -257,7 +268,7 @@ def _evaluate_servable(
         "servable": str(servable.path),
         "version": servable.version,
         **_metrics(protocol, rankings),
-        "final": settings.train.final,
+        "final": servable.final,
         "seconds_to_score": round(servable.seconds, 3),
         "parameters": servable.parameters,
         "seed": settings.train.seed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import time
 from collections.abc import Sequence
@@ -33,6 +34,7 @@ class Servable:
     Attributes:
       path: the version's folder.
       version: its number; None where the folder's name is none.
+      final: as `knows_validation` says.
       seconds: spent in calls of the signature so far.
 
     Raises:
@@ -47,6 +49,7 @@ class Servable:
 
         self.path = newest_version(path)
         self.version = parse_version(self.path.name)
+        self.final = knows_validation(self.path)
         self.seconds = 0.0
         self._context, self._name = context_columns, signature
         self._constant = tf.constant
@@ -107,6 +110,23 @@ class Servable:
             problem = f"lacks `{name}`" if name in expected else f"has `{name}`, which nobody declared,"
             wanted = ", ".join(sorted(expected))
             raise ServableError(f"{self.path}: `{self._name}` {problem} among its {what}; expected {wanted}.")
+
+
+def knows_validation(path: pathlib.Path) -> bool | None:
+    """Whether a SavedModel was fitted on the validation events too, as Trainer left it there; None where nothing is.
+
+    Raises:
+      ServableError: if what is there cannot be read.
+    """
+    file = path / contract.RUN_FILE
+    try:
+        return bool(json.loads(file.read_text(encoding="utf-8"))["final"])
+    except FileNotFoundError:
+        return None
+    except (ValueError, LookupError, TypeError):
+        raise ServableError(
+            f"{file}: cannot be read; expected a JSON object with `final`, as Trainer writes."
+        ) from None
 
 
 def newest_version(path: str | pathlib.Path) -> pathlib.Path:

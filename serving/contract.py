@@ -36,6 +36,9 @@ TAG_SCORES = "tag_scores"
 #: Outputs that are names, best first -> the output with their scores.
 RANKED = {ITEM_IDS: SCORES, TAGS: TAG_SCORES}
 
+#: What Trainer says of the fit, inside the SavedModel.
+RUN_FILE = "assets.extra/training.json"
+
 #: Rows of `recommend` and `search`; fixed at export. Short rows end in "" and -inf.
 DEFAULT_TOP_K = 100
 

@@ -18,6 +18,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from models import features
 from models.profile_encoder import ProfileEncoder
 from models.ranker import Ranker, RankerConfig
+from serving import contract
 from tfx_pipeline import inputs
 from tfx_pipeline import settings as settings_module
 from tfx_pipeline.callbacks import CatalogueRanking, CheckpointKeeper
@@ -28,9 +29,6 @@ from tfx_pipeline.optimizer import make_optimizer
 from tfx_pipeline.settings import Settings
 
 FINAL_FIT = "final"
-
-#: What a validation run leaves for the final fit, inside the exported model.
-RUN_FILE = "assets.extra/training.json"
 
 #: Scores (decisions x items) computed at once in validation; sorting them takes some hundred bytes each.
 SCORES_AT_ONCE = 2**23
@@ -61,7 +59,7 @@ class Fitted:
       model: the ranker, best epoch, calibrated.
       catalogue: what it knows of the items.
       held_out: batches of validation decisions (inputs, labels).
-      run: what is written to `RUN_FILE`: `best_epoch`, `best_value`, `metrics`, `calibration`, `parameters`,
+      run: what is written to `contract.RUN_FILE`: `best_epoch`, `best_value`, `metrics`, `calibration`, `parameters`,
         `device`, `seed`, `final`, `history`.
     """
 
@@ -98,7 +96,7 @@ def run_fn(fn_args: FnArgs) -> None:
     data = split_files(fn_args.train_files, fn_args.eval_files, fn_args.transform_graph_path)
     final = None
     if config["fit"] == FINAL_FIT:
-        with tf.io.gfile.GFile(f"{fn_args.base_model}/{RUN_FILE}") as file:
+        with tf.io.gfile.GFile(f"{fn_args.base_model}/{contract.RUN_FILE}") as file:
             final = json.loads(file.read())
     key = json.dumps(
         [config["settings"], config["source_hash"], config["fit"], sorted(data.train_files)], sort_keys=True
@@ -152,10 +150,10 @@ def fit_and_export(
     checkpoints: str,
     final: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """`fit`, then `export` and the logs; returns what `RUN_FILE` says."""
+    """`fit`, then `export` and the logs; returns what `contract.RUN_FILE` says."""
     fitted = fit(settings, data, log_dir=log_dir, checkpoints=checkpoints, final=final)
     export(fitted.model, settings, data.transform, fitted.catalogue, export_dir)
-    with tf.io.gfile.GFile(f"{export_dir}/{RUN_FILE}", "w") as file:
+    with tf.io.gfile.GFile(f"{export_dir}/{contract.RUN_FILE}", "w") as file:
         file.write(json.dumps(fitted.run, indent=1))
     write_logs(log_dir, settings, fitted.model, fitted.catalogue, fitted.held_out)
     return fitted.run
@@ -182,7 +180,7 @@ def fit(
       data: the files.
       log_dir: of TensorBoard.
       checkpoints: folder for going on after a kill.
-      final: what the validation fit left (`RUN_FILE`), for a final fit.
+      final: what the validation fit left (`contract.RUN_FILE`), for a final fit.
 
     Raises:
       ValueError: if a split is empty, or the device that the settings ask for is not there.

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+import json
+import pathlib
+import shutil
 import types
 
 import pandas as pd
 import pytest
 import tensorflow as tf
+import yaml
 
 from models import features
 from serving import contract
+from tfx_pipeline import local_runner, schema, trainer
 from tfx_pipeline import settings as settings_lib
 from tfx_pipeline.raw_tables.read import read
 
@@ -97,12 +103,15 @@ class ToyRecommender(tf.Module):
 
 @pytest.fixture(scope="session")
 def export(tmp_path_factory):
-    """Saves a `ToyRecommender` as version 7 of a base folder, and returns that folder."""
+    """Saves a `ToyRecommender` as version 7 of a base folder, with what Trainer says of a fit; returns it."""
 
-    def save(*arguments, **keywords):
+    def save(*arguments, final=False, **keywords):
         base = tmp_path_factory.mktemp("served")
         model = ToyRecommender(*arguments, **keywords)
         tf.saved_model.save(model, str(base / "7"), signatures=model.signatures())
+        said = base / "7" / contract.RUN_FILE
+        said.parent.mkdir(exist_ok=True)
+        said.write_text(json.dumps({"final": final}))
         return base
 
     return save
@@ -134,6 +143,64 @@ def shop(tmp_path_factory) -> types.SimpleNamespace:
         content=SETTINGS,
         weights=WEIGHTS,
     )
+
+
+@pytest.fixture
+def place(shop, tmp_path, monkeypatch):
+    """The configuration and a place of the pipeline in which nothing ran yet."""
+    config = tmp_path / "configs" / "tiny.yaml"
+    config.parent.mkdir()
+    config.write_text(yaml.safe_dump(shop.content))
+    monkeypatch.setenv("PIPELINE_ROOT", str(tmp_path / "runs"))
+    environment = {"PIPELINE_CONFIG": str(config), "PIPELINE_DATA": str(shop.folder)}
+    return local_runner.Place.from_environment({**environment, "PIPELINE_ROOT": str(tmp_path / "runs")})
+
+
+@pytest.fixture
+def change(place):
+    """Changes the configuration; returns the place as it is then."""
+
+    def write(**sections):
+        content = {name: {**SETTINGS.get(name, {}), **section} for name, section in sections.items()}
+        place.config.write_text(yaml.safe_dump({**SETTINGS, **content}))
+        return dataclasses.replace(place, settings=settings_lib.load(place.config))
+
+    return write
+
+
+@pytest.fixture
+def ran():
+    """Leaves what a pipeline's run leaves for variants: its examples, empty, and what it says of them."""
+
+    def leave(place, *splits):
+        place.schema.parent.mkdir(parents=True)
+        place.schema.write_text(schema.text(place.settings.data.context))
+        for name in splits:
+            split = place.artifacts / "examples" / f"Split-{name}"
+            split.mkdir(parents=True)
+            (split / "part-0.gz").touch()
+        last = {
+            "examples_fingerprint": local_runner.examples_fingerprint_of(place),
+            "transformed_examples": str(place.artifacts / "examples"),
+            "transform_graph": str(place.artifacts / "graph"),
+        }
+        place.last_run.write_text(json.dumps(last))
+
+    return leave
+
+
+@pytest.fixture
+def fits(top4, monkeypatch):
+    """Lets Trainer export a `ToyRecommender` in no time; holds the splits trained on and `final` of each fit."""
+    done = []
+
+    def fit_and_export(settings, data, *, export_dir, log_dir, checkpoints, final=None):
+        done.append(([pathlib.Path(file).parent.name for file in data.train_files], final))
+        shutil.copytree(top4 / "7", export_dir)
+        pathlib.Path(export_dir, contract.RUN_FILE).write_text(json.dumps({"final": bool(final), "best_epoch": 3}))
+
+    monkeypatch.setattr(trainer, "fit_and_export", fit_and_export)
+    return done
 
 
 def seconds(date: str) -> int:

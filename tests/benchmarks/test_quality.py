@@ -11,6 +11,7 @@ import yaml
 
 from benchmarks import predictions, quality
 from benchmarks.search import Search
+from serving import contract
 from tfx_pipeline import local_runner, schema
 from tfx_pipeline import settings as settings_lib
 
@@ -29,17 +30,6 @@ BY_HAND = {
     "novel_ndcg@10": (1 + 0.5) / 2,
     "novel_hr@10": 1,
 }
-
-
-@pytest.fixture
-def place(shop, tmp_path, monkeypatch):
-    """The configuration and a place of the pipeline in which nothing ran yet."""
-    config = tmp_path / "configs" / "tiny.yaml"
-    config.parent.mkdir()
-    config.write_text(yaml.safe_dump(shop.content))
-    monkeypatch.setenv("PIPELINE_ROOT", str(tmp_path / "runs"))
-    environment = {"PIPELINE_CONFIG": str(config), "PIPELINE_DATA": str(shop.folder)}
-    return local_runner.Place.from_environment({**environment, "PIPELINE_ROOT": str(tmp_path / "runs")})
 
 
 @pytest.fixture
@@ -207,9 +197,29 @@ def test_what_cannot_be_scored_ends_in_a_sentence(command, place, top4, shop, tm
     assert not list(tmp_path.glob("*.parquet*"))
 
 
-def test_a_model_that_was_fitted_on_the_validation_window_is_not_validated(command, place, top4, shop):
-    place.config.write_text(yaml.safe_dump({**shop.content, "train": {"final": True}}))
-    code, lines, err = command("--validation")
-    assert (code, lines) == (1, []) and "fitted on the validation window" in err
-    code, lines, _ = command("--validation", "--servable", top4)
-    assert (code, lines[0]["n"], lines[0]["boundary"]) == (0, 2, "2020-02-01 00:00")
+def test_a_model_that_was_fitted_on_the_validation_window_is_not_validated(command, place, export, top4, shop):
+    """Whatever the configuration says, which may have changed since."""
+    final = export(4, final=True)
+    for setting in (False, True):
+        place.config.write_text(yaml.safe_dump({**shop.content, "train": {"final": setting}}))
+        code, lines, err = command("--validation", "--servable", final)
+        assert (code, lines) == (1, []) and "does not say that the model was fitted without the validation" in err
+        code, (line,), _ = command("--servable", final)
+        assert (code, line["final"]) == (0, True)
+        code, (line,), _ = command("--validation", "--servable", top4)
+        assert (code, line["final"], line["n"], line["boundary"]) == (0, False, 2, "2020-02-01 00:00")
+    code, lines, err = command("--validation", "--train")
+    assert (code, lines) == (1, []) and "expected --validation without --train" in err
+
+
+def test_a_model_of_which_nothing_is_known_is_not_validated(command, top4, tmp_path):
+    shutil.copytree(top4, tmp_path / "served")
+    said = tmp_path / "served" / "7" / contract.RUN_FILE
+    said.unlink()
+    code, lines, err = command("--validation", "--servable", tmp_path / "served")
+    assert (code, lines) == (1, []) and "does not say that the model was fitted without the validation" in err
+    code, (line,), _ = command("--servable", tmp_path / "served")
+    assert (code, line["final"]) == (0, None)
+    said.write_text("{}")
+    code, lines, err = command("--servable", tmp_path / "served")
+    assert (code, lines) == (1, []) and f"{said}: cannot be read" in err
