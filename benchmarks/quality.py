@@ -213,7 +213,7 @@ def _run(options: argparse.Namespace, emit: Callable[[dict[str, Any]], None]) ->
         variant = variants.parse(text, settings, options.config)
         _say(f"Fitting {variant.name} …")
         started = time.monotonic()
-        path = variants.fit(variant, place.folder)
+        path = variants.fit(variant, place, validation=options.validation)
         seconds = round(time.monotonic() - started, 1)
         line, _ = _evaluate_servable(path, variant.settings, protocol)
         emit({**line, "variant": variant.name, "seconds_to_fit": seconds})

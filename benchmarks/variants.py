@@ -1,8 +1,9 @@
 """Variants of a configuration, fitted on the examples of its last pipeline run: ablations and tuning.
 
 A variant is `NAME=KEY=VALUE[,KEY=VALUE…]`, such as `no_profile=model.use_profile=false`. It is fitted exactly as the
-pipeline's Trainer (and FinalTrainer) does, from Transform's newest output, and exported; a variant that is already
-there for the same code, examples and settings is not fitted again, so a long comparison goes on where it stopped.
+pipeline's Trainer (and FinalTrainer) does, from what Transform left in the last run that went through, and exported; a
+fit that is already there for the same code, examples and settings is not done again, so a long comparison goes on where
+it stopped.
 """
 
 from __future__ import annotations
@@ -15,12 +16,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from ml_metadata import metadata_store
-from ml_metadata.proto import metadata_store_pb2
 
 from models import features
+from serving import contract
+from tfx_pipeline import local_runner, source_hash
 from tfx_pipeline import settings as settings_lib
-from tfx_pipeline import source_hash
 from tfx_pipeline.settings import Settings, SettingsError
 
 #: The parts of the flagship switched off, one at a time, and the paths of repeats, popularity and words together.
@@ -76,80 +76,64 @@ def parse(text: str, settings: Settings, origin: str) -> Variant:
     return Variant(name, settings_lib.from_dict(content, f"{origin}, variant {name}"))
 
 
-def fit(variant: Variant, folder: pathlib.Path) -> pathlib.Path:
+def fit(variant: Variant, place: local_runner.Place, *, validation: bool = False) -> pathlib.Path:
     """Fits and exports a variant, or finds it.
 
     Args:
       variant: what to fit.
-      folder: of the pipeline whose examples it is fitted on.
+      place: of the pipeline on whose examples it is fitted.
+      validation: leave it at the fit that does not know the validation events, also with `train.final`.
 
     Returns:
       The SavedModel's folder.
 
     Raises:
-      SettingsError: if the pipeline has not run yet.
+      SettingsError: if the pipeline has not run on these tables and settings, or made no split for the final fit.
     """
-    from tfx_pipeline import trainer
+    examples, graph = _examples(place)
+    from tfx_pipeline import pipeline, trainer
 
-    examples, graph = _newest(folder, "Examples", "transformed_examples"), _newest(folder, "TransformGraph", "")
-    parts = {
-        name: settings_lib.to_dict(getattr(variant.settings, name)) for name in ("data", "transform", "model", "train")
-    }
-    content = [
-        parts,
-        examples,
-        graph,
-        source_hash.component_hash("Trainer", source_hash.named_contents(variant.settings)),
-    ]
-    key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-    home = folder / "variants" / key
-    done = home / "model"
-    if (done / "saved_model.pb").is_file():
-        return done
+    settings = variant.settings
+    parts = {name: settings_lib.to_dict(getattr(settings, name)) for name in pipeline.TRAINER_SETTINGS}
+    final = parts["train"].pop("final") and not validation
+    code = source_hash.component_hash("Trainer", source_hash.named_contents(settings))
+    content = json.dumps([parts, examples, graph, code], sort_keys=True)
+    home = place.folder / "variants" / hashlib.sha256(content.encode()).hexdigest()[:16]
 
-    def data(*splits: str) -> trainer.Data:
-        held_out = [f"{examples}/Split-{name}/*" for name in (features.EVAL_SPLIT, features.CATALOGUE_SPLIT)]
-        return trainer.split_files([f"{examples}/Split-{name}/*" for name in splits], held_out, graph)
+    def fitted(kind: str, splits: list[str], before: dict[str, Any] | None = None) -> pathlib.Path:
+        """The folder of the model; it has this name once it is whole."""
+        if not (home / kind).is_dir():
+            held_out = [f"{examples}/Split-{name}/*" for name in (features.EVAL_SPLIT, features.CATALOGUE_SPLIT)]
+            partial, checkpoints = home / f"{kind}.partial", home / f"checkpoints_{kind}"
+            trainer.fit_and_export(
+                settings,
+                trainer.split_files([f"{examples}/Split-{name}/*" for name in splits], held_out, graph),
+                export_dir=str(partial),
+                log_dir=str(home / f"logs_{kind}"),
+                checkpoints=str(checkpoints),
+                final=before,
+            )
+            shutil.rmtree(checkpoints, ignore_errors=True)
+            partial.rename(home / kind)
+        return home / kind
 
-    run = trainer.fit_and_export(
-        variant.settings,
-        data(features.TRAIN_SPLIT),
-        export_dir=str(home / "validation"),
-        log_dir=str(home / "logs"),
-        checkpoints=str(home / "checkpoints"),
-    )
-    source = home / "validation"
-    if variant.settings.train.final:
-        source = home / "final"
-        trainer.fit_and_export(
-            variant.settings,
-            data(features.TRAIN_SPLIT, features.RECENT_SPLIT),
-            export_dir=str(source),
-            log_dir=str(home / "logs_final"),
-            checkpoints=str(home / "checkpoints_final"),
-            final=run,
-        )
-    for name in ("checkpoints", "checkpoints_final"):
-        shutil.rmtree(home / name, ignore_errors=True)
-    source.rename(done)
-    return done
+    model = fitted(pipeline.VALIDATION_FIT, [features.TRAIN_SPLIT])
+    if final:
+        run = json.loads((model / contract.RUN_FILE).read_text(encoding="utf-8"))
+        model = fitted(pipeline.FINAL_FIT, [features.TRAIN_SPLIT, features.RECENT_SPLIT], run)
+    return model
 
 
-def _newest(folder: pathlib.Path, kind: str, holding: str) -> str:
-    """URI of the newest live artifact of a type, from the pipeline's ML Metadata."""
-    database = folder / "metadata.db"
-    if not database.is_file():
+def _examples(place: local_runner.Place) -> tuple[str, str]:
+    """Folders of the transformed examples and of the graph that the last run of the pipeline went through with."""
+    expected = "expected a run of the pipeline on them, on whose examples the variants are fitted."
+    try:
+        last = json.loads(place.last_run.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{place.folder}: no pipeline has run there; {expected}") from None
+    if last.get("examples_fingerprint") != local_runner.examples_fingerprint_of(place):
         raise SettingsError(
-            f"{folder}: no pipeline has run there; expected one whose examples the variants are fitted on."
+            f"{place.last_run}: the tables, the schema, the settings of data, decisions or transform, or the code that "
+            f"reads them, have changed since that run; {expected}"
         )
-    config = metadata_store_pb2.ConnectionConfig()
-    config.sqlite.filename_uri = str(database)
-    store = metadata_store.MetadataStore(config)
-    found = [
-        artifact
-        for artifact in store.get_artifacts_by_type(kind)
-        if artifact.state == metadata_store_pb2.Artifact.LIVE and holding in artifact.uri
-    ]
-    if not found:
-        raise SettingsError(f"{folder}: its pipeline has no {kind}; expected a run that went through Transform.")
-    return max(found, key=lambda artifact: artifact.id).uri
+    return last["transformed_examples"], last["transform_graph"]

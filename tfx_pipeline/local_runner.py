@@ -9,7 +9,8 @@ or, with the same environment for both commands,
 
 PIPELINE_CONFIG: a runnable configuration. PIPELINE_DATA: folder of the raw tables, or the one file. PIPELINE_ROOT: a
 folder of this machine, `./runs` by default; a pipeline's folder there holds artifacts/, metadata.db,
-serving/MODEL_NAME/VERSION/, logs/ and last_run.json. PIPELINE_FORCE=1 runs although nothing is new (everything then comes from the cache).
+serving/MODEL_NAME/VERSION/, logs/ and last_run.json. PIPELINE_FORCE=1 runs although nothing is new (everything then
+comes from the cache).
 
 Exits with 0 when the run went through, also if the model was not blessed (then nothing is pushed; the last lines and
 `blessed` of last_run.json say so); with 1 and one sentence when it did not; with 130 when it was interrupted.
@@ -110,10 +111,7 @@ def main(compile_only: bool = False) -> int:
     """
     try:
         place = Place.from_environment(os.environ)
-        if not place.schema.is_file():
-            raise settings_lib.SettingsError(
-                f"{place.schema}: is missing; write it with `python -m tfx_pipeline.schema --config {place.config}`."
-            )
+        _schema_text(place)
         if compile_only:
             from tfx.orchestration.local import local_dag_runner
 
@@ -157,17 +155,58 @@ def fingerprint_of(place: Place) -> str:
 
     Raises:
       DataError: if a file of the data is not there.
+      SettingsError: if the schema is not.
     """
+    return _hash(
+        {
+            **_tables_and_schema(place),
+            "settings": settings_lib.to_dict(place.settings),
+            "source": source_hash.source_hash(source_hash.PACKAGES),
+            "versions": source_hash.versions(),
+            "contents": source_hash.named_contents(place.settings),
+            "folder": str(place.folder),
+        }
+    )
+
+
+def examples_fingerprint_of(place: Place) -> str:
+    """A hash of what decides which examples Transform leaves: the part of `fingerprint_of` that models are not in.
+
+    Raises:
+      DataError, SettingsError: as `fingerprint_of`.
+    """
+    from tfx_pipeline import pipeline
+
+    contents = source_hash.named_contents(place.settings)
+    return _hash(
+        {
+            **_tables_and_schema(place),
+            "settings": {
+                name: settings_lib.to_dict(getattr(place.settings, name)) for name in pipeline.TRANSFORM_SETTINGS
+            },
+            "components": [source_hash.component_hash(name, contents) for name in ("ExampleGen", "Transform")],
+        }
+    )
+
+
+def _tables_and_schema(place: Place) -> dict[str, Any]:
     files = make_adapter(place.settings.data, place.data).files()
-    content = {
+    return {
         "files": [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files],
-        "settings": settings_lib.to_dict(place.settings),
-        "schema": place.schema.read_text(encoding="utf-8"),
-        "source": source_hash.source_hash(source_hash.PACKAGES),
-        "versions": source_hash.versions(),
-        "contents": source_hash.named_contents(place.settings),
-        "folder": str(place.folder),
+        "schema": _schema_text(place),
     }
+
+
+def _schema_text(place: Place) -> str:
+    try:
+        return place.schema.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise settings_lib.SettingsError(
+            f"{place.schema}: is missing; write it with `python -m tfx_pipeline.schema --config {place.config}`."
+        ) from None
+
+
+def _hash(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -199,6 +238,7 @@ def _run(place: Place, fingerprint: str) -> int:
         from tfx_pipeline import pipeline, progress_runner, run_report
 
         logging.set_verbosity(logging.INFO)
+        examples_fingerprint = examples_fingerprint_of(place)
         runner = progress_runner.ProgressRunner(always=("Pusher",), talking=("Trainer", "FinalTrainer"))
         try:
             runner.run(make_pipeline(place))
@@ -216,6 +256,7 @@ def _run(place: Place, fingerprint: str) -> int:
             "model_name": place.settings.serve.model_name,
             "finished": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             "fingerprint": fingerprint,
+            "examples_fingerprint": examples_fingerprint,
             "config": str(place.config),
             "data": str(place.data),
             "log": str(log),

@@ -41,8 +41,9 @@ CHECKPOINTS = "checkpoints"
 VALIDATION_FIT = "validation"
 FINAL_FIT = "final"
 
-_TRANSFORM_SETTINGS = ("data", "decisions", "transform")
-_TRAINER_SETTINGS = ("data", "decisions", "transform", "model", "train", "serve")
+#: The settings that ExampleGen and Transform, or Trainer, read.
+TRANSFORM_SETTINGS = ("data", "decisions", "transform")
+TRAINER_SETTINGS = ("data", "decisions", "transform", "model", "train", "serve")
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def create_pipeline(
         ),
         disable_analyzer_cache=True,
         disable_statistics=True,
-        custom_config={SETTINGS: _part(settings, _TRANSFORM_SETTINGS), SOURCE_HASH: hashes["Transform"]},
+        custom_config={SETTINGS: _part(settings, TRANSFORM_SETTINGS), SOURCE_HASH: hashes["Transform"]},
     )
     transform.add_upstream_node(gate)
 
@@ -122,7 +123,7 @@ def create_pipeline(
             train_args=tfx.proto.TrainArgs(splits=splits),
             eval_args=tfx.proto.EvalArgs(splits=[features.EVAL_SPLIT, features.CATALOGUE_SPLIT]),
             custom_config={
-                SETTINGS: _part(settings, _TRAINER_SETTINGS),
+                SETTINGS: _part(settings, TRAINER_SETTINGS),
                 SOURCE_HASH: hashes["Trainer"],
                 FIT: fit,
                 CHECKPOINTS: f"{pipeline_root}/{CHECKPOINTS}",

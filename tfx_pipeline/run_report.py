@@ -24,8 +24,8 @@ def collect(results: dict[str, NodeResult], serving: pathlib.Path, facts: dict[s
 
     Returns:
       `facts` and: blessed; failures (a sentence per missed threshold); metrics (null for NaN); pushed ({version, path,
-      anew} or null); serving; served_version (the newest standing, or null); model, tensorboard (folders); components;
-      peak_bytes of this process and of its largest child.
+      anew} or null); serving; served_version (the newest standing, or null); model, tensorboard (folders); what
+      `of_examples` says; components; peak_bytes of this process and of its largest child.
     """
     report = _evaluation(results)
     pushed = None
@@ -50,9 +50,23 @@ def collect(results: dict[str, NodeResult], serving: pathlib.Path, facts: dict[s
         "served_version": max(versions(serving), default=None),
         "model": trainer.outputs["model"][0].uri,
         "tensorboard": trainer.outputs["model_run"][0].uri,
+        **of_examples(results),
         "components": [{"name": r.name, "state": r.state, "seconds": round(r.seconds, 1)} for r in results.values()],
         "peak_bytes": {name: resource.getrusage(who).ru_maxrss * 1024 for name, who in usage.items()},
     }
+
+
+def of_examples(results: dict[str, NodeResult]) -> dict[str, Any]:
+    """What came of ExampleGen and Transform, in this run or before.
+
+    Args:
+      results: of the components.
+
+    Returns:
+      transformed_examples, transform_graph: folders.
+    """
+    transform = results["Transform"].outputs
+    return {name: transform[name][0].uri for name in ("transformed_examples", "transform_graph")}
 
 
 def show(report: dict[str, Any], results: dict[str, NodeResult], screen: TextIO) -> None:

@@ -1,7 +1,10 @@
+import dataclasses
+import shutil
+
 import pytest
 
-from benchmarks import variants
-from tfx_pipeline import settings
+from benchmarks import servable, variants
+from tfx_pipeline import settings, source_hash
 
 BASE = settings.from_dict({"name": "x"})
 
@@ -34,6 +37,63 @@ def test_a_wrong_value_is_named():
         variants.parse("mine=train.epochs=many", BASE, "c")
 
 
-def test_variants_need_a_pipeline_that_has_run(tmp_path):
+def test_variants_need_a_pipeline_that_has_run(place):
     with pytest.raises(settings.SettingsError, match="no pipeline has run there"):
-        variants.fit(variants.parse("mine=", BASE, "c"), tmp_path)
+        variants.fit(variants.parse("mine=", BASE, "c"), place)
+
+
+def test_a_fit_is_done_once_and_the_final_one_comes_after_it(place, change, ran, fits):
+    place = change(train={"final": True})
+    ran(place, "train", "eval", "recent", "catalogue")
+    mine = variants.parse("mine=train.epochs=5", place.settings, "c")
+    alone = variants.fit(mine, place, validation=True)
+    both = variants.fit(mine, place)
+    validation = {"final": False, "best_epoch": 3}
+    assert fits == [(["Split-train"], None), (["Split-recent", "Split-train"], validation)]
+    assert [servable.knows_validation(path) for path in (alone, both)] == [False, True]
+    assert variants.fit(mine, place, validation=True) == alone and variants.fit(mine, place) == both
+    # The same settings without a final fit ask for what is there.
+    assert variants.fit(variants.parse("m=train.epochs=5,train.final=false", place.settings, "c"), place) == alone
+    assert len(fits) == 2
+    # What is served along counts.
+    served = dataclasses.replace(mine, settings=change(train={"final": True, "epochs": 5}, serve={"top_k": 7}).settings)
+    assert variants.fit(served, place, validation=True) != alone
+
+
+def test_a_final_fit_needs_its_split(place, ran, fits):
+    ran(place, "train", "eval", "catalogue")
+    variant = variants.parse("mine=train.final=true", place.settings, "c")
+    with pytest.raises(settings.SettingsError, match=r"Split-recent/\*: is no file; .* only with `train.final`"):
+        variants.fit(variant, place)
+    assert [final for _, final in fits] == [None]
+
+
+def test_examples_are_those_of_the_configuration(place, change, ran, fits, shop, monkeypatch):
+    ran(place, "train", "eval", "catalogue")
+
+    def fit(place):
+        return variants.fit(variants.parse("mine=", place.settings, "c"), place)
+
+    first = fit(place)
+    fit(change(model={"dropout": 0.3}, train={"epochs": 1}, evaluate={"metrics": ["mrr"]}))
+    for sections in (
+        {"decisions": {"eval_until": "2020-03-02"}},
+        {"data": {"max_reject_share": 0.5}},
+        {"transform": {"title_length": 9}},
+    ):
+        with pytest.raises(settings.SettingsError, match=r"last_run\.json: .* have changed since that run; expected"):
+            fit(change(**sections))
+    with monkeypatch.context() as patched:
+        patched.setattr(source_hash, "component_hash", lambda component, contents: component)
+        with pytest.raises(settings.SettingsError, match="have changed since"):
+            fit(place)
+    schema_text = place.schema.read_text()
+    place.schema.write_text(schema_text + "# by hand\n")
+    with pytest.raises(settings.SettingsError, match="have changed since"):
+        fit(place)
+    place.schema.write_text(schema_text)
+    assert fit(change()) == first
+    tables = place.config.parent / "tables"
+    shutil.copytree(shop.folder, tables)
+    with pytest.raises(settings.SettingsError, match="have changed since"):
+        fit(dataclasses.replace(place, data=tables))

@@ -80,6 +80,11 @@ def test_lines_states_and_outputs(tmp_path, capsys):
     assert runner.results["First"].outputs["out"][0] == output
     assert run_toy(tmp_path, always=("Second",))[0] == {**states, "Second": "done"}
 
+    # Settings that are changed and changed back give what the first run made, not what the newest one did.
+    _, other = run_toy(tmp_path, "other")
+    assert other.results["First"].outputs["out"][0] != output
+    assert run_toy(tmp_path)[1].results["First"].outputs["out"][0] == output
+
 
 def test_a_failed_component_is_named_and_finished_ones_are_not_redone(tmp_path, capsys):
     (tmp_path / "trap").touch()
