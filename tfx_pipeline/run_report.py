@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import json
 import math
 import pathlib
 import resource
@@ -11,6 +13,7 @@ from rich.console import Console
 
 from tfx_pipeline import evaluation, progress
 from tfx_pipeline.components.pusher import PUSHED_ANEW, versions
+from tfx_pipeline.example_gen.report import COUNTS_FILE, REJECTS_FILE
 from tfx_pipeline.progress_runner import NodeResult
 
 
@@ -63,10 +66,21 @@ def of_examples(results: dict[str, NodeResult]) -> dict[str, Any]:
       results: of the components.
 
     Returns:
-      transformed_examples, transform_graph: folders.
+      transformed_examples, transform_graph: folders; rows_left_out: their number by kind, `rejected` or `dropped`;
+      rejects: the file that holds them.
     """
     transform = results["Transform"].outputs
-    return {name: transform[name][0].uri for name in ("transformed_examples", "transform_graph")}
+    examples = pathlib.Path(results["FileBasedExampleGen"].outputs["examples"][0].uri)
+    rows = json.loads((examples / COUNTS_FILE).read_text(encoding="utf-8"))["rows"]
+    left_out: collections.Counter[str] = collections.Counter()
+    for _, kind, _, number in rows:
+        if kind in ("dropped", "rejected"):
+            left_out[kind] += number
+    return {
+        **{name: transform[name][0].uri for name in ("transformed_examples", "transform_graph")},
+        "rows_left_out": dict(sorted(left_out.items())),
+        "rejects": str(examples / REJECTS_FILE),
+    }
 
 
 def show(report: dict[str, Any], results: dict[str, NodeResult], screen: TextIO) -> None:
@@ -91,7 +105,9 @@ def show(report: dict[str, Any], results: dict[str, NodeResult], screen: TextIO)
         push = "nothing, and there is no earlier version"
     cached = sum(component["state"] == "from the cache" for component in report["components"])
     gigabytes = {name: value / 1e9 for name, value in report["peak_bytes"].items()}
+    left_out = ", ".join(f"{number:,} {kind}" for kind, number in report["rows_left_out"].items())
     for label, text in (
+        ("Rows left out", f"{left_out}; see {report['rejects']}" if left_out else "none"),
         ("Pushed", push),
         ("Served folder", report["serving"]),
         ("Model", report["model"]),

@@ -1,5 +1,6 @@
 """The end of a run: what machines find in `last_run.json`, and the last screen."""
 
+import collections
 import io
 import json
 
@@ -7,7 +8,9 @@ import pytest
 
 from tfx_pipeline import run_report
 from tfx_pipeline.evaluation import report as evaluation_report
+from tfx_pipeline.example_gen import report as example_report
 from tfx_pipeline.progress_runner import NodeResult, Output
+from tfx_pipeline.raw_tables.rejects import Rejects
 
 FACTS = {"model_name": "ranker", "log": "run.log", "seconds": 61.0}
 
@@ -37,7 +40,39 @@ def last_screen(results, tmp_path):
     return report, screen.getvalue().splitlines()
 
 
+def write_counts(tmp_path, rejects):
+    """As ExampleGen leaves them."""
+    content = {"rows": [[*key, number] for key, number in rejects.counts.items()], "left_out": {}}
+    example_report.write(content, rejects, str(tmp_path / "examples"))
+
+
+def test_rows_that_were_left_out_are_counted_and_their_file_is_named(results, tmp_path):
+    rejects = Rejects(keep_rows=2)
+    for line in range(1200):
+        rejects.reject("events", "missing user_id", {"line": line})
+    rejects.reject("items", "missing title", {"line": 7})
+    rejects.count("events", "dropped", "cancellation", [{"line": 3}])
+    rejects.count("events", "merged", "identical events", [], 5)
+    rejects.count("events", "noted", "time without a zone", [{"line": 3}])
+    write_counts(tmp_path, rejects)
+    report, lines = last_screen(results, tmp_path)
+    file = tmp_path / "examples" / "rejects.jsonl"
+    assert report["rows_left_out"] == {"dropped": 1, "rejected": 1201}
+    assert report["rejects"] == str(file)
+    assert f"Rows left out  1 dropped, 1,201 rejected; see {file}" in lines
+    kept = collections.Counter(json.loads(row)["reason"] for row in file.read_text(encoding="utf-8").splitlines())
+    assert kept == {"missing user_id": 2, "missing title": 1, "cancellation": 1, "time without a zone": 1}
+
+
+def test_a_run_without_such_rows_says_so(results, tmp_path):
+    write_counts(tmp_path, Rejects())
+    report, lines = last_screen(results, tmp_path)
+    assert report["rows_left_out"] == {}
+    assert "Rows left out  none" in lines
+
+
 def test_machines_find_the_examples_that_the_model_was_fitted_on(results, tmp_path):
+    write_counts(tmp_path, Rejects())
     report, _ = last_screen(results, tmp_path)
     assert report["transformed_examples"] == str(tmp_path / "transformed")
     assert report["transform_graph"] == str(tmp_path / "graph")
