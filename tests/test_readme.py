@@ -141,6 +141,14 @@ def test_the_smallest_example_is_read_without_a_reject(tmp_path, capsys):
     assert settings_lib.load(config).evaluate.thresholds
 
 
+def test_profile_text_is_described_with_its_settings():
+    """How it is built, tests/tfx_pipeline/example_gen/test_decisions.py computes by hand."""
+    paragraph = next(part for part in README.split("\n\n") if part.startswith("`profile_text` should be"))
+    text, wanted = " ".join(paragraph.split()), settings_lib.ProfileTextSettings()
+    assert f"by default {', '.join(f'`{source}`' for source in wanted.sources)} (of the items" in text
+    assert f"`max_items` ({wanted.max_items}) distinct" in text and f"`max_chars` ({wanted.max_chars}) char" in text
+
+
 def test_tables_of_signatures():
     outputs = {names(name)[0]: tuple(names(out)) for name, _, out in rows("signature", "inputs", "outputs")}
     assert outputs == contract.OUTPUTS
