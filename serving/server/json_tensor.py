@@ -53,6 +53,8 @@ def parse_body(body: bytes) -> dict[str, Any]:
         raise invalid_argument(f"JSON Parse error: Invalid encoding in string. at offset: {error.start}") from None
     except json.JSONDecodeError as error:
         raise invalid_argument(f"JSON Parse error: Invalid value. at offset: {error.pos}") from None
+    except ValueError:
+        raise invalid_argument("JSON Parse error: Invalid value. A number has too many digits") from None
     except RecursionError:
         raise invalid_argument("JSON Parse error: the document is nested too deeply") from None
     if not isinstance(document, dict):
@@ -247,7 +249,7 @@ def _add_value(value: Any, proto: tensor_pb2.TensorProto) -> None:
         proto.bool_val.append(value)
     elif kind in _FLOATS and number:
         field, whole, largest = _FLOATS[kind]
-        if math.isfinite(value) and abs(value) > (whole if isinstance(value, int) else largest):
+        if (whole if isinstance(value, int) else largest) < abs(value) != math.inf:
             what = "float" if kind == types_pb2.DT_FLOAT else "double"
             raise invalid_argument(f"Cannot convert JSON value: {_text(value)} to {what} without loss of precision.")
         getattr(proto, field).append(value)

@@ -122,6 +122,7 @@ PARSE = "JSON Parse error: "
 REST_ERRORS = [
     (b"", 400, PARSE + "The document is empty"),
     (b"{nope", 400, PARSE + "Invalid value. at offset: 1"),
+    (b'{"inputs": [' + b"1" * 5000 + b"]}", 400, PARSE + "Invalid value. A number has too many digits"),
     (b"[1]", 400, "JSON Value: [\n    1\n] Is not object"),
     ({}, 400, "Missing 'inputs' or 'instances' key"),
     ({"signature_name": "no", "instances": [1]}, 400, 'Serving signature name: "no" not found in signature def'),
@@ -174,6 +175,7 @@ REST_ERRORS = [
     ({"inputs": ["a"]}, 400, 'JSON Value: "a" Type: String is not of expected type: float'),
     ({"inputs": [True]}, 400, "JSON Value: true Type: True is not of expected type: float"),
     ({"inputs": [16777217]}, 400, "Cannot convert JSON value: 16777217 to float without loss of precision."),
+    ({"inputs": [10**400]}, 400, f"Cannot convert JSON value: {10**400} to float without loss of precision."),
     ({"inputs": [1e39]}, 400, "Cannot convert JSON value: 1e+39 to float without loss of precision."),
     (
         {"signature_name": "slow", "inputs": [1.0]},
