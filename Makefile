@@ -39,7 +39,7 @@ serve: $(STAMP) ## serve MODEL=DIR (the folder that holds the versions) on PORT=
 	$(QUIET) exec $(PYTHON) -m serving.server --port=$(PORT) --rest_api_port=$(REST_PORT) --model_name="$${model##*/}" --model_base_path="$$model"
 
 tensorboard: $(STAMP) ## show the training logs of all runs
-	@$(QUIET) exec .venv/bin/tensorboard --logdir runs
+	@$(QUIET) exec .venv/bin/tensorboard --logdir "$${PIPELINE_ROOT:-runs}"
 
 install: $(STAMP) ## make .venv: Python 3.10, the locked dependencies, this package
 

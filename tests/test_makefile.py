@@ -216,6 +216,14 @@ def test_a_missing_argument_is_one_sentence(with_uv, arguments, expected):
     assert with_uv.log.read_text() == ""
 
 
+@pytest.mark.parametrize(("environment", "folder"), [({}, "runs"), ({"PIPELINE_ROOT": "/my runs"}, "/my runs")])
+def test_tensorboard_shows_where_runs_are_written(with_uv, environment, folder):
+    with_uv.put(with_uv.bin / "python3.10", PYTHON.format(version="3.10"))
+    assert with_uv.make("install").returncode == 0
+    with_uv.put(with_uv.checkout / ".venv/bin/tensorboard", '#!/usr/bin/env bash\nprintf "%s|" "$@"\n')
+    assert with_uv.make("tensorboard", **environment).stdout == f"--logdir|{folder}|"
+
+
 def test_clean_runs_removes_runs_only(machine):
     (machine.checkout / "runs" / "demo").mkdir(parents=True)
     before = set(machine.checkout.iterdir())
