@@ -308,6 +308,11 @@ def _csv_chunks(file: Path, layout: Layout, rejects: Rejects, chunk_rows: int) -
                 break
             except csv.Error as error:
                 reason = str(error)
+                if "field limit" in reason and lines.number == start:  # so no quote has run on
+                    raise DataError(
+                        f"{file}: line {start} has a field of more than {csv.field_size_limit():,} characters; "
+                        "expected shorter ones."
+                    ) from None
                 if "unexpected end" in reason or "field limit" in reason:
                     raise DataError(
                         f"{file}: line {start} opens a quote that does not end; expected a closing quote."

@@ -154,6 +154,13 @@ def test_quote_that_does_not_end(tmp_path):
     assert sentence(write(tmp_path, "f.csv", long)) == text
 
 
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_field_beyond_the_limit(tmp_path, quote):
+    text = f"user_id,item_id,price\nu1,i1,1\nu2,{quote}{'i' * 131_073}{quote},1\n"
+    expected = "line 3 has a field of more than 131,072 characters; expected shorter ones."
+    assert sentence(write(tmp_path, "e.csv", text)) == expected
+
+
 def test_nul_byte(tmp_path):
     file = write(tmp_path, "e.csv", GOOD + "u\0,i,1\n")
     assert sentence(file) == "line 4 holds a NUL byte; expected text in UTF-8."
