@@ -330,7 +330,7 @@ def read_catalogue(
         row = tf.io.parse_single_example(record, {name: spec[name] for name in wanted})
         place = int(row[features.CANDIDATE_ITEMS_XF].values[0]) - features.FIRST_KNOWN_ID
         if place < 0:
-            title = _first(row[features.ITEM_TITLE], b"")
+            title = _first(row[features.ITEM_TITLE], b"").decode()
             raise ValueError(f"the item titled {title!r} is not in the vocabulary; expected an id without line breaks.")
         found += 1
         words = row[features.CANDIDATE_TOKENS_XF].values.numpy()[:length]

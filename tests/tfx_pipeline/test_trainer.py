@@ -332,6 +332,12 @@ def test_a_split_without_files_is_named(shop):
     assert [pathlib.Path(file).name for file in found.train_files] == ["train-0.gz", "train-1.gz"]
 
 
+def test_an_item_without_an_id_in_the_vocabulary_is_named_by_its_title(data, tmp_path):
+    record = _record(candidate_items_xf=[features.FIRST_KNOWN_ID - 1], item_title=["木椅 · chair"])
+    with pytest.raises(ValueError, match="the item titled '木椅 · chair' is not in the vocabulary"):
+        inputs.read_catalogue([_write(tmp_path / "c.gz", [record])], data.transform, _settings(), until_day=None)
+
+
 def _values(dataset: tf.data.Dataset) -> list[Any]:
     return [tf.nest.map_structure(lambda tensor: tensor.numpy().tolist(), batch) for batch in dataset]
 
