@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _print_rejects(console, tables, options.rejects)
         _print_decisions(console, prepared)
     except (DataError, settings_lib.SettingsError) as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 

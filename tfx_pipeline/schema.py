@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = settings_lib.load(arguments.config)
     except settings_lib.SettingsError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 1
     path = schema_path(arguments.config, settings.name)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -91,7 +91,7 @@ def test_tables_and_rejects_on_a_file_system_of_tensorflow(shop, capsys):
     with tf.io.gfile.GFile("ram://check/out/r.jsonl") as file:
         assert json.loads(file.read())["timestamp"] == "soon"
     assert main([*command, "nosuch://shop"]) == 1
-    assert capsys.readouterr().err.startswith("nosuch://shop: cannot be read (File system scheme 'nosuch' ")
+    assert capsys.readouterr().err.startswith("error: nosuch://shop: cannot be read (File system scheme 'nosuch' ")
 
 
 def broken_config(shop):
@@ -134,7 +134,7 @@ def test_bad_input_ends_in_one_sentence(shop, capsys, damage, expected):
     damage(shop)
     assert run(shop) == 1
     error = capsys.readouterr().err
-    assert expected in error
+    assert expected in error and error.startswith("error: ")
     assert error.count("\n") == 1 and error.endswith(".\n")
 
 

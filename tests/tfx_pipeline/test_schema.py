@@ -69,4 +69,5 @@ def test_the_command_writes_the_file(tmp_path, capsys):
 
 def test_a_bad_configuration_is_one_sentence(tmp_path, capsys):
     assert schema.main(["--config", str(tmp_path / "none.yaml")]) == 1
-    assert capsys.readouterr().err.count("\n") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1

@@ -289,7 +289,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         new = write(ShopSettings(**values), out)
     except (DataError, SettingsError) as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 1
     content = json.loads((pathlib.Path(out) / ORACLE_FILE).read_text(encoding="utf-8"))
     rows = ", ".join(f"{count:,} {table}" for table, count in content["rows"].items() if table != "oracle")

@@ -320,7 +320,8 @@ def test_bad_requests_end_in_one_sentence(tmp_path, capsys):
     with pytest.raises(DataError, match="holds no synthetic shop"):
         synthetic.read_settings(tmp_path)
     assert synthetic.main(["--out", str(tmp_path / "new"), "--users", "3"]) == 1
-    assert "`users` is 3" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and "`users` is 3" in error
     arguments = ["--out", str(tmp_path / "new"), "--users", "40", "--items", "100", "--days", "20", "--seed", "5"]
     assert synthetic.main(arguments) == 0 and "wrote" in capsys.readouterr().out
     assert synthetic.main(arguments) == 0 and "nothing to do" in capsys.readouterr().out
