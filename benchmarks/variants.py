@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pathlib
+import re
 import shutil
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,9 @@ ABLATIONS = (
     "no_cooccurrence=model.use_cooccurrence=false",
     "no_explicit_paths=model.use_copy=false,model.use_mixture=false,model.use_popularity=false,model.use_lexical=false",
 )
+
+#: Between changes; one inside of [...] belongs to a list.
+_COMMA = re.compile(r",(?![^\[]*\])")
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def parse(text: str, settings: Settings, origin: str) -> Variant:
     if not name or not separator:
         raise SettingsError(f"variant {text!r} cannot be read; expected NAME=KEY=VALUE[,KEY=VALUE…].")
     content = settings_lib.to_dict(settings)
-    for change in filter(None, changes.split(",")):
+    for change in filter(None, _COMMA.split(changes)):
         key, separator, value = change.partition("=")
         *parents, last = key.split(".")
         place: Any = content
@@ -72,7 +76,10 @@ def parse(text: str, settings: Settings, origin: str) -> Variant:
             raise SettingsError(
                 f"variant {name}: {change!r} is no setting; expected one such as model.use_profile=false."
             )
-        place[last] = yaml.safe_load(value)
+        try:
+            place[last] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise SettingsError(f"variant {name}: {change!r} has no value that YAML reads; expected one.") from None
     return Variant(name, settings_lib.from_dict(content, f"{origin}, variant {name}"))
 
 

@@ -20,13 +20,22 @@ def test_a_variant_changes_what_it_names_and_nothing_else():
     assert content == expected
 
 
+def test_a_list_may_hold_commas():
+    text = "mine=model.decay_days=[7,30],train.epochs=3,model.popularity_days=[1,2,3]"
+    changed = variants.parse(text, BASE, "c").settings
+    assert changed.model.decay_days == (7, 30) and changed.model.popularity_days == (1, 2, 3)
+    assert changed.train.epochs == 3
+
+
 def test_every_ablation_can_be_read_and_differs():
     found = [variants.parse(text, BASE, "c") for text in variants.ABLATIONS]
     assert len({str(variant.settings) for variant in found}) == len(found)
     assert found[0].settings == BASE
 
 
-@pytest.mark.parametrize("text", ["", "mine", "mine=model.no_such=1", "mine=modell.use_profile=false", "mine=train"])
+@pytest.mark.parametrize(
+    "text", ["", "mine", "mine=model.no_such=1", "mine=modell.use_profile=false", "mine=train", "m=train.epochs=[3"]
+)
 def test_what_cannot_be_read_is_named(text):
     with pytest.raises(settings.SettingsError, match="expected"):
         variants.parse(text, BASE, "c")
