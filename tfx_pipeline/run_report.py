@@ -52,7 +52,8 @@ def collect(results: dict[str, NodeResult], serving: pathlib.Path, facts: dict[s
         "serving": str(serving),
         "served_version": max(versions(serving), default=None),
         "model": trainer.outputs["model"][0].uri,
-        "tensorboard": trainer.outputs["model_run"][0].uri,
+        # Of the fit that was validated: the final one has no ranking metrics to look at.
+        "tensorboard": results["Trainer"].outputs["model_run"][0].uri,
         **of_examples(results),
         "components": [{"name": r.name, "state": r.state, "seconds": round(r.seconds, 1)} for r in results.values()],
         "peak_bytes": {name: resource.getrusage(who).ru_maxrss * 1024 for name, who in usage.items()},

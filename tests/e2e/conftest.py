@@ -31,17 +31,18 @@ SETTINGS: dict[str, Any] = {
         "code_dimension": 8,
         "text_encoder": {"hidden_size": 16, "layers": 1, "intermediate_size": 16},
     },
-    "train": {"epochs": 2, "batch_size": 32, "learning_rate": 0.005},
+    "train": {"epochs": 3, "batch_size": 32, "learning_rate": 0.005, "final": True},
     "evaluate": {"thresholds": {"ndcg@10": 0.15}, "max_drop": {"ndcg@10": 0.2}},
 }
 
 
 @dataclass
 class TinyPipeline:
-    """The pipeline of a tiny shop in a folder of its own."""
+    """The pipeline of a tiny shop in a folder of its own, run by the code of a checkout."""
 
     folder: pathlib.Path
     environment: dict[str, str] = field(default_factory=dict)
+    code: pathlib.Path = CONFIGS.parent
 
     @property
     def home(self) -> pathlib.Path:
@@ -54,6 +55,7 @@ class TinyPipeline:
     def start(self, **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", "tfx_pipeline.local_runner"],
+            cwd=self.code,
             env={**self.environment, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -29,7 +29,7 @@ COMPONENTS = (
 def test_killed_in_every_component_it_finishes_and_does_no_finished_one_again(tiny_shop, tmp_path):
     places = {"PIPELINE_ROOT": str(tmp_path / "runs"), "PIPELINE_CONFIG": str(tmp_path / "tiny.yaml")}
     pipeline = dataclasses.replace(tiny_shop, folder=tmp_path, environment={**tiny_shop.environment, **places})
-    pipeline.write_config(final=True)
+    pipeline.write_config()
     assert schema.main(["--config", places["PIPELINE_CONFIG"]]) == 0
     finished: list[str] = []
     for victim in COMPONENTS:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
+import shutil
 import signal
 
 import numpy as np
@@ -21,6 +23,7 @@ from serving.signatures import RankerServable
 from tfx_pipeline import inputs, trainer
 from tfx_pipeline import settings as settings_lib
 
+ROOT = pathlib.Path(__file__).parents[2]
 CONTEXT = ("country", "gender", "age_band")
 HISTORY = ("history_item_ids", "history_event_types", "history_timestamps")
 
@@ -41,7 +44,8 @@ def test_a_first_run_ends_with_a_blessed_pushed_model(tiny):
     assert run["pushed"]["anew"]
     assert pathlib.Path(run["pushed"]["path"], "saved_model.pb").is_file()
     assert set(_states(run).values()) <= {"done", "resolved"}, _states(run)
-    assert "epoch 1/2" in printed
+    assert "epoch 1/3" in printed
+    assert _states(run)["FinalTrainer"] == "done"
     assert "Warning" not in printed
     assert "Traceback" not in printed
 
@@ -73,7 +77,8 @@ def test_tensorboard_has_losses_metrics_projector_and_configuration(tiny):
 
 def test_evaluator_reports_what_the_exported_model_scores(tiny):
     run = tiny.last_run()
-    model = tf.saved_model.load(run["pushed"]["path"])
+    # What was pushed was fitted once more, on everything; Evaluator judged the validation fit.
+    model = tf.saved_model.load(str(_newest(tiny.home, "Trainer", "model") / "Format-Serving"))
     examples = _newest(tiny.home, "FileBasedExampleGen", "examples") / "Split-eval"
     metrics = RankingMetrics(["ndcg@10", "mrr", "auc"])
     files = [str(file) for file in examples.iterdir()]
@@ -231,10 +236,18 @@ def test_nothing_new_says_so_and_a_forced_run_takes_all_from_the_cache(tiny):
     assert not run["pushed"]["anew"]
 
 
-def test_a_run_killed_in_training_goes_on_and_a_changed_setting_retrains_only(tiny):
+def test_a_changed_layer_retrains_only_and_a_run_killed_in_training_goes_on(tiny, tmp_path):
     before = tiny.last_run()["pushed"]["version"]
-    tiny.write_config(epochs=3, patience=3)
-    process = tiny.start()
+    for package in ("models", "serving", "tfx_pipeline", "configs"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    changed = dataclasses.replace(tiny, code=tmp_path)
+    layer = tmp_path / "models" / "fusion.py"
+    written = layer.read_text(encoding="utf-8")
+    layer.write_text(f"# A comment is no change.\n{written}", encoding="utf-8")
+    assert "Nothing is new" in changed.run()
+    assert 'activation="gelu"' in written
+    layer.write_text(written.replace('activation="gelu"', 'activation="relu"'), encoding="utf-8")
+    process = changed.start()
     assert process.stdout is not None
     for line in process.stdout:
         if "epoch 2/3" in line:  # so the checkpoint of the first is whole
@@ -242,7 +255,7 @@ def test_a_run_killed_in_training_goes_on_and_a_changed_setting_retrains_only(ti
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
-    printed = tiny.run()
+    printed = changed.run()
     assert "going on after epoch" in printed
     assert "epoch 1/3" not in printed
     states = _states(tiny.last_run())

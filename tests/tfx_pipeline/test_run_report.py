@@ -77,3 +77,10 @@ def test_machines_find_the_examples_that_the_model_was_fitted_on(results, tmp_pa
     assert report["transformed_examples"] == str(tmp_path / "transformed")
     assert report["transform_graph"] == str(tmp_path / "graph")
     assert report["model"] == str(tmp_path / "model") and report["pushed"] is None
+
+
+def test_the_logs_are_those_of_the_fit_that_was_validated(results, tmp_path):
+    write_counts(tmp_path, Rejects())
+    results["FinalTrainer"] = node("FinalTrainer", model=tmp_path / "final", model_run=tmp_path / "final_logs")
+    report, _ = last_screen(results, tmp_path)
+    assert (report["model"], report["tensorboard"]) == (str(tmp_path / "final"), str(tmp_path / "logs"))
