@@ -29,9 +29,9 @@ help: ## list the targets (the default)
 demo: $(STAMP) ## install, make a shop's data, run the pipeline on it, serve the model and ask it
 	@$(QUIET) exec $(PYTHON) -m tfx_pipeline.demo
 
-run: $(STAMP) ## run the pipeline: CONFIG=configs/NAME.yaml DATA=FOLDER_OR_FILE
+run: $(STAMP) ## run the pipeline: CONFIG=configs/NAME.yaml DATA=FOLDER_OR_FILE [ENTRY=another model of the zoo]
 	@[[ -n "$(CONFIG)" && -n "$(DATA)" ]] || { echo "Say what to run: make run CONFIG=configs/online_retail.yaml DATA=PATH" >&2; exit 2; }
-	PIPELINE_CONFIG="$(CONFIG)" PIPELINE_DATA="$(DATA)" $(QUIET) exec $(PYTHON) -m tfx_pipeline.local_runner
+	PIPELINE_CONFIG="$(CONFIG)" PIPELINE_DATA="$(DATA)" PIPELINE_ENTRY="$(ENTRY)" $(QUIET) exec $(PYTHON) -m tfx_pipeline.local_runner
 
 serve: $(STAMP) ## serve MODEL=DIR (the folder that holds the versions) on PORT=8500 (gRPC) and REST_PORT=8501
 	@[[ -n "$(MODEL)" && -d "$(MODEL)" && ! -e "$(MODEL)/saved_model.pb" ]] || { echo "MODEL is '$(MODEL)'; expected the folder that holds a model's versions, such as make serve MODEL=runs/demo/serving/ranker" >&2; exit 2; }

@@ -1,7 +1,8 @@
 """How well a pushed model ranks: one JSON line per model on the standard output, everything else on the other one.
 
     python -m benchmarks.quality --config configs/online_retail.yaml --task next_basket --data PATH \
-        --predictions OUT.parquet [--servable DIR] [--train] [--baselines] [--ablations] [--variant …] [--validation]
+        --predictions OUT.parquet [--servable DIR] [--train] [--baselines] [--ablations] [--variant …] [--model …] \
+        [--validation]
 
 Every task asks a SavedModel through its signatures, as a server would. Metrics are means over users of recall@10 (over
 min(10, targets)), NDCG@10 (binary, ideal cut at 10) and HR@10; `..._95` is a bootstrap interval over users, `n` their
@@ -22,7 +23,8 @@ Task `search`, for the same: 1 to 3 words of the title of the last item are type
 catalogue is ranked by `search`, with what is known of the user, and, as `no_history_...`, by the query alone.
 
 `--ablations` also fits and scores the model without each of its parts, on the examples of the last pipeline run;
-`--variant NAME=KEY=VALUE` (several allowed) any other change of settings. See `benchmarks.variants`.
+`--variant NAME=KEY=VALUE` (several allowed) any other change of settings; `--model NAME` another entry of the zoo, with
+the settings of configs/models/NAME.yaml and of the configuration's `models.NAME`. See `benchmarks.variants`.
 
 `--validation` asks of the window before instead, of a model that does not know it; variants are then left at the fit
 that `train.final` would follow up.
@@ -159,6 +161,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--variant", action="append", default=[], metavar="NAME=KEY=VALUE[,…]", help="fit and score other settings too"
     )
+    parser.add_argument(
+        "--model", action="append", default=[], metavar="NAME", help="fit and score another entry of the zoo too"
+    )
     options = parser.parse_args(arguments)
     try:
         with _only_results_on_standard_output() as emit:
@@ -209,8 +214,10 @@ def _run(options: argparse.Namespace, emit: Callable[[dict[str, Any]], None]) ->
             lines = evaluate_sequence_baselines(settings, tables, protocol)
         for line in lines:
             emit(line)
-    for text in [*(variants.ABLATIONS if options.ablations else ()), *options.variant]:
-        variant = variants.parse(text, settings, options.config)
+    texts = [*(variants.ABLATIONS if options.ablations else ()), *options.variant]
+    chosen = [variants.entry(name, place) for name in options.model]
+    chosen += [variants.parse(text, settings, options.config) for text in texts]
+    for variant in chosen:
         _say(f"Fitting {variant.name} …")
         started = time.monotonic()
         path = variants.fit(variant, place, validation=options.validation)

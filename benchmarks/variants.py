@@ -8,6 +8,7 @@ it stopped.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import pathlib
@@ -81,6 +82,16 @@ def parse(text: str, settings: Settings, origin: str) -> Variant:
         except yaml.YAMLError:
             raise SettingsError(f"variant {name}: {change!r} has no value that YAML reads; expected one.") from None
     return Variant(name, settings_lib.from_dict(content, f"{origin}, variant {name}"))
+
+
+def entry(name: str, place: local_runner.Place) -> Variant:
+    """Another entry of the zoo on the same examples.
+
+    Raises:
+      SettingsError: if there is none, or it has no configuration.
+    """
+    found = settings_lib.load(place.config, name)
+    return Variant(name, dataclasses.replace(place.settings, model=found.model, train=found.train))
 
 
 def fit(variant: Variant, place: local_runner.Place, *, validation: bool = False) -> pathlib.Path:

@@ -60,6 +60,7 @@ CANDIDATE_TEXT_POSITIONS_XF = "candidate_text_positions_xf"  # int64 [P]: which 
 CANDIDATE_TOKENS_XF = "candidate_tokens_xf"  # int64 [P * title_length], one text after the other
 PROFILE_POOLED_XF = "profile_pooled_xf"  # float [h]: pooled BERT states, computed once when BERT is frozen
 QUERY_POOLED_XF = "query_pooled_xf"  # float [h]
+USER_KEY_XF = "user_key_xf"  # int64 [1]: hash of the user id; tells decisions of one user, no model reads it
 REQUEST_DAY_XF = "request_day_xf"  # int64 [1]: days since 1970-01-01 UTC
 ITEM_CATEGORY_XF = "item_category_xf"  # int64 [1]
 ITEM_BRAND_XF = "item_brand_xf"  # int64 [1]

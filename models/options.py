@@ -1,8 +1,8 @@
-"""Fields of settings that know what they may be, for dataclasses that are read strictly from YAML."""
+"""What a configuration says of a model and its losses: frozen dataclasses whose fields know what they may be."""
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 #: Keys of a field's metadata.
@@ -17,3 +17,86 @@ def number(default: Any, low: float, high: float) -> Any:
 def choice(*choices: str, default: Any = None) -> Any:
     """A field that is one of `choices`, or a tuple of such; the first one by default."""
     return field(default=choices[0] if default is None else default, metadata={CHOICES: choices})
+
+
+@dataclass(frozen=True)
+class TextEncoderOptions:
+    """The BERT of a text encoder.
+
+    Attributes:
+      pretrained: "" for a BERT from scratch, `packaged:minilm`, a hub name or a folder.
+      trainable: `frozen`, `top_n` or `full`.
+      top_n: transformer layers trained with `top_n`.
+      hidden_size, layers, heads, intermediate_size: of a BERT from scratch.
+      pooling: `mean`, `cls` or `max`.
+    """
+
+    pretrained: str = ""
+    trainable: str = choice("full", "frozen", "top_n")
+    top_n: int = number(2, 1, 1000)
+    hidden_size: int = number(64, 1, 1e5)
+    layers: int = number(2, 1, 1000)
+    heads: int = number(2, 1, 1000)
+    intermediate_size: int = number(128, 1, 1e6)
+    pooling: str = choice("mean", "cls", "max")
+
+    def check(self) -> None:
+        """Raises a ValueError of one sentence if options do not go together."""
+        if self.pretrained:
+            return
+        if self.hidden_size % self.heads:
+            raise ValueError(
+                f"`model.text_encoder.hidden_size` is {self.hidden_size} and `model.text_encoder.heads` {self.heads}; "
+                "expected a size that the heads can share out evenly."
+            )
+        if self.trainable == "top_n" and self.top_n > self.layers:
+            raise ValueError(
+                f"`model.text_encoder.top_n` is {self.top_n} and `model.text_encoder.layers` {self.layers}; expected "
+                "no more than there are."
+            )
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """What every entry of the zoo has; an entry's own options extend it.
+
+    Attributes:
+      entry: name of the entry.
+    """
+
+    entry: str = ""
+
+    def check(self) -> None:
+        """Raises a ValueError of one sentence if options do not go together."""
+
+    @property
+    def text_encoders(self) -> dict[str, TextEncoderOptions]:
+        """The BERTs of the model, by the names of their options."""
+        return {}
+
+    @property
+    def static_shapes(self) -> bool:
+        """Whether the shapes in a training step follow from those of its batch, as XLA wants it."""
+        return True
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """Weights of the losses; 0 switches one off, and a model passes over those that it does not have.
+
+    Attributes:
+      catalogue: full-softmax cross-entropy over the catalogue for the positives.
+      listwise: softmax cross-entropy over the labelled candidates.
+      binary: sigmoid cross-entropy over the labelled candidates.
+      reconstruction: the autoencoder's (softmax over the slice's items plus MSE of its vector).
+      label_smoothing: of the catalogue loss.
+      sampled_items: items drawn for each step's softmax (corrected for the drawing) where the catalogue is too large
+        for a full one; 0 takes the whole catalogue.
+    """
+
+    catalogue: float = number(1.0, 0, 1e6)
+    listwise: float = number(0.0, 0, 1e6)
+    binary: float = number(0.0, 0, 1e6)
+    reconstruction: float = number(0.1, 0, 1e6)
+    label_smoothing: float = number(0.0, 0, 0.99)
+    sampled_items: int = number(0, 0, 1e7)

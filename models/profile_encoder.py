@@ -9,6 +9,7 @@ import tensorflow as tf
 from transformers import BertConfig, TFBertModel
 
 from models import wordpiece
+from models.options import TextEncoderOptions
 
 _POOLINGS = ("mean", "cls", "max")
 _TRAINABLE = ("frozen", "top_n", "full")
@@ -126,6 +127,31 @@ class ProfileEncoder(tf.keras.Model):
         parts.extend(zip(ours.encoder.layer, theirs.encoder.layer, strict=True))
         for part, source_part in parts:
             part.set_weights(source_part.get_weights())
+        return encoder
+
+    @classmethod
+    def from_options(cls, options: TextEncoderOptions, vocabulary_size: int, **kwargs: Any) -> ProfileEncoder:
+        """The BERT of a configuration.
+
+        Args:
+          options: `pretrained`, or the sizes of one from scratch.
+          vocabulary_size: WordPieces that it must know.
+          **kwargs: as for the constructor.
+
+        Raises:
+          ValueError: if the pretrained BERT knows fewer WordPieces.
+        """
+        common = {"pooling": options.pooling, "fine_tuning": options.trainable, "top_n": options.top_n, **kwargs}
+        if options.pretrained:
+            encoder = cls.from_pretrained(options.pretrained, **common)
+        else:
+            sizes = (options.hidden_size, options.layers, options.heads, options.intermediate_size)
+            encoder = cls.from_scratch(vocabulary_size, *sizes, **common)
+        if encoder.bert_config["vocab_size"] < vocabulary_size:
+            raise ValueError(
+                f"the text encoder knows {encoder.bert_config['vocab_size']} WordPieces, but `transform.wordpiece` "
+                f"makes {vocabulary_size}; expected the vocabulary of {options.pretrained!r}."
+            )
         return encoder
 
     def _build_parts(self) -> None:

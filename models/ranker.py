@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
 
 from models import features, losses
+from models.catalogue_model import CatalogueModel, Tensors, catalogue_rows
 from models.catalogue_sampler import CatalogueSampler, Sample
 from models.cooccurrence_path import CooccurrencePath
 from models.fusion import UserFusion
@@ -23,12 +24,10 @@ from models.query_match import QueryMatch
 from models.ranker_config import RankerConfig
 from models.ranking_head import RankingHead
 from models.slice_autoencoder import SliceAutoencoder
-from models.user_state import UserState
-
-Tensors = Mapping[str, tf.Tensor]
+from models.user_state import RankerState
 
 
-class Ranker(tf.keras.Model):
+class Ranker(CatalogueModel):
     """Ranks items for a user: u = UserFusion(p, X, newest slice, query, context), scores = RankingHead(u, r).
 
     p is the profile text's vector, X the merged slices of the history, r an item's vector (id, text, attributes).
@@ -52,10 +51,22 @@ class Ranker(tf.keras.Model):
     Recommendations (2016), user tower and candidate scoring over one item table.
     """
 
+    text_encoder: ProfileEncoder
+    mixture: RepeatMixture
+
+    LOSSES: ClassVar[tuple[str, ...]] = ("catalogue", "listwise", "binary", "reconstruction")
+    TRACKED: ClassVar[tuple[str, ...]] = (
+        "catalogue",
+        "listwise",
+        "binary",
+        "reconstruction_items",
+        "reconstruction_vector",
+    )
+
     def __init__(self, config: RankerConfig | dict[str, Any], text_encoder: ProfileEncoder, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
         if isinstance(config, Mapping):
             config = RankerConfig(**config)
+        super().__init__(config.items, **kwargs)
         self.config = config
         self.text_encoder = text_encoder
         # A plain object, so that what is kept in it is no part of a SavedModel.
@@ -121,10 +132,6 @@ class Ranker(tf.keras.Model):
         bilinear = np.eye(width, dtype=np.float32)
         bilinear[:size, :size] += text_encoder.pooler_kernel().numpy()[:size, :size]
         self.head = RankingHead(width, interactions, bilinear=bilinear.tolist(), name="head", dtype="float32")
-        self.trackers = {
-            name: tf.keras.metrics.Mean(name=name)
-            for name in ("loss", "catalogue", "listwise", "binary", "reconstruction_items", "reconstruction_vector")
-        }
         self._build_parts(hidden)
 
     def _build_parts(self, hidden: int) -> None:
@@ -151,24 +158,22 @@ class Ranker(tf.keras.Model):
             initializer="zeros",
             trainable=False,
         )
-        self.servable = self.add_weight(
-            name="servable", shape=[config.items], dtype="float32", initializer="ones", trainable=False
-        )
         self.built = True
 
     # --- the catalogue -------------------------------------------------------------------------------------------
 
-    def set_catalogue(self, table: ItemTable, sales: np.ndarray, first_day: int) -> None:
-        """Stores what is known of the items.
+    @property
+    def pooled_texts(self) -> tuple[str, ...]:
+        return (features.QUERY_TOKENS_XF, *((features.PROFILE_TOKENS_XF,) if self.config.use_profile else ()))
 
-        Args:
-          table: attributes and texts, V rows.
-          sales: [days, V], label events per day.
-          first_day: days since 1970-01-01 UTC of the first row of `sales`.
-        """
+    @property
+    def token_texts(self) -> tuple[str, ...]:
+        return (features.QUERY_TOKENS_XF,) if self.config.use_lexical else ()
+
+    def set_catalogue(self, table: ItemTable, sales: np.ndarray, first_day: int) -> None:
+        super().set_catalogue(table, sales, first_day)
         self.item_encoder.set_table(table)
         self.item_tokens.assign(table.tokens)
-        self.servable.assign(table.servable.astype(np.float32))
         if self.config.use_popularity:
             self.popularity_path.set_table(sales, first_day)
         if self.config.use_lexical:
@@ -190,7 +195,7 @@ class Ranker(tf.keras.Model):
 
     # --- user and items ------------------------------------------------------------------------------------------
 
-    def encode_user(self, inputs: Tensors, training: bool = False, sample: Sample | None = None) -> UserState:
+    def encode_user(self, inputs: Tensors, training: bool = False, sample: Sample | None = None) -> RankerState:
         """Everything about the user and the catalogue, or a sample of it, that scoring needs."""
         config = self.config
         rows = None if sample is None else sample.rows
@@ -204,7 +209,7 @@ class Ranker(tf.keras.Model):
             item_pooled = wanted(self.item_encoder.text_vectors)
         kept = self.item_encoder.kept(rows, training)
         items = self.item_encoder(item_pooled, rows, kept, training=training)
-        positions = _rows(inputs[features.HISTORY_ITEMS_XF]) if sample is None else sample.positions
+        positions = catalogue_rows(inputs[features.HISTORY_ITEMS_XF]) if sample is None else sample.positions
         slices = self._slices(inputs, items, positions, training)
         query, match = self.query_match(
             self._pooled(inputs, features.QUERY_TOKENS_XF, features.QUERY_POOLED_XF, training),
@@ -244,7 +249,7 @@ class Ranker(tf.keras.Model):
             habits = tf.concat([numbers, asked, asked * evidence], -1)
         if config.use_popularity:
             interactions.append(self.popularity_path(inputs[features.REQUEST_DAY_XF], rows))
-        return UserState(
+        return RankerState(
             vector=vector,
             query=query,
             features=tf.concat(interactions, -1) if interactions else None,
@@ -296,11 +301,11 @@ class Ranker(tf.keras.Model):
 
     # --- scores --------------------------------------------------------------------------------------------------
 
-    def score_catalogue(self, state: UserState, training: bool = False) -> tf.Tensor:
+    def score_catalogue(self, state: RankerState, training: bool = False) -> tf.Tensor:
         """Scores of all items, float32 [B, V]; -1e9 for items that may not be recommended."""
         return self._calibrated(state, training)[0]
 
-    def raw_scores(self, state: UserState) -> tf.Tensor:
+    def raw_scores(self, state: RankerState) -> tf.Tensor:
         """Scores of all items before the repeat mixture, float32 [B, V]."""
         repeated = state.repeated if self.config.use_copy else None
         scores = self.head(state.vector, state.items, state.features, repeated) + state.match
@@ -308,7 +313,7 @@ class Ranker(tf.keras.Model):
             scores += state.similar if repeated is None else state.similar * (1 - repeated)
         return scores
 
-    def _calibrated(self, state: UserState, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+    def _calibrated(self, state: RankerState, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
         """(scores of all items [B, V], what to take off the raw score of an item outside the catalogue [B])."""
         scores, allowed = self.raw_scores(state), state.servable
         if state.sample is not None:
@@ -323,11 +328,11 @@ class Ranker(tf.keras.Model):
         named = tf.concat([sample.positions, sample.candidates], 1)
         return named_items(named, tf.size(sample.rows))
 
-    def _candidate_rows(self, state: UserState, inputs: Tensors) -> tf.Tensor:
+    def _candidate_rows(self, state: RankerState, inputs: Tensors) -> tf.Tensor:
         """Int [B, N], places of the candidates in `state.items`; -1 for unknown ones and padding."""
-        return _rows(inputs[features.CANDIDATE_ITEMS_XF]) if state.sample is None else state.sample.candidates
+        return catalogue_rows(inputs[features.CANDIDATE_ITEMS_XF]) if state.sample is None else state.sample.candidates
 
-    def score_candidates(self, state: UserState, inputs: Tensors, training: bool = False) -> tf.Tensor:
+    def score_candidates(self, state: RankerState, inputs: Tensors, training: bool = False) -> tf.Tensor:
         """Scores of the candidates, float32 [B, N], on the scale of `score_catalogue`.
 
         Items that the catalogue does not know, or may not recommend, are scored from what is known of them: the text
@@ -367,22 +372,19 @@ class Ranker(tf.keras.Model):
         batch, number = tf.unstack(tf.shape(candidates))
         return tf.scatter_nd(where, pooled, [batch, number, self.text_encoder.hidden_size]), where, tokens
 
-    def call(self, inputs: Tensors, training: bool = False) -> tf.Tensor:
-        state = self.encode_user(inputs, training=training)
-        return self.score_candidates(state, inputs, training=training)
+    def item_vectors(self) -> tf.Tensor:
+        return self.item_encoder(None)
 
     # --- training ------------------------------------------------------------------------------------------------
-
-    @property
-    def metrics(self) -> list[tf.keras.metrics.Metric]:
-        return list(self.trackers.values())
 
     def compute_losses(self, inputs: Tensors, labels: tf.Tensor, training: bool) -> dict[str, tf.Tensor]:
         """Every loss with a weight, unweighted, and their weighted sum under `loss`."""
         weights = self.config.loss_weights
         sample = None
         if self.config.sampled_items and training:
-            sample = self.sampler(_rows(inputs[features.HISTORY_ITEMS_XF]), _rows(inputs[features.CANDIDATE_ITEMS_XF]))
+            sample = self.sampler(
+                catalogue_rows(inputs[features.HISTORY_ITEMS_XF]), catalogue_rows(inputs[features.CANDIDATE_ITEMS_XF])
+            )
         state = self.encode_user(inputs, training=training, sample=sample)
         found: dict[str, tf.Tensor] = {}
         total = tf.constant(0.0)
@@ -416,30 +418,6 @@ class Ranker(tf.keras.Model):
             total += weights["reconstruction"] * (by_item + by_vector)
         return {"loss": total, **found}
 
-    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        inputs, labels = data
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        with tf.GradientTape() as tape:
-            found = self.compute_losses(inputs, labels, training=True)
-            # Gradients are summed over replicas, so each brings its share.
-            loss = found["loss"] / replicas
-            scaled = self.optimizer.get_scaled_loss(loss) if hasattr(self.optimizer, "get_scaled_loss") else loss
-        variables = self.trainable_variables
-        gradients = tape.gradient(scaled, variables)
-        if hasattr(self.optimizer, "get_unscaled_gradients"):
-            gradients = self.optimizer.get_unscaled_gradients(gradients)
-        self.optimizer.apply_gradients((g, v) for g, v in zip(gradients, variables, strict=True) if g is not None)
-        return self._track(found)
-
-    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        inputs, labels = data
-        return self._track(self.compute_losses(inputs, labels, training=False))
-
-    def _track(self, found: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        for name, value in found.items():
-            self.trackers[name].update_state(value)
-        return {name: self.trackers[name].result() for name in found}
-
     def get_config(self) -> dict[str, Any]:
         return {
             "name": self.name,
@@ -452,8 +430,3 @@ class Ranker(tf.keras.Model):
         del custom_objects
         encoder = ProfileEncoder.from_config(config["text_encoder"])
         return cls(config["config"], encoder, name=config["name"])
-
-
-def _rows(ids: tf.Tensor) -> tf.Tensor:
-    """Rows of the catalogue, int32; -1 for unknown items and padding."""
-    return tf.maximum(tf.cast(ids, tf.int32) - features.FIRST_KNOWN_ID, -1)

@@ -10,8 +10,8 @@ from typing import Any
 import tensorflow as tf
 
 from models import features
+from models.catalogue_model import CatalogueModel
 from models.dense_inputs import dense_inputs
-from models.ranker import Ranker
 from models.user_state import UserState
 from serving import contract
 
@@ -32,11 +32,11 @@ class Tags:
     item_of: Sequence[int]
 
 
-class RankerServable(tf.Module):
-    """A trained ranker with its preprocessing, ready for `tf.saved_model.save`.
+class CatalogueServable(tf.Module):
+    """A trained model with its preprocessing, ready for `tf.saved_model.save`.
 
     Args:
-      model: the ranker.
+      model: of the zoo, trained.
       transform: callable layer, raw features -> transformed ones (Transform's graph).
       raw_spec: parsing spec of the raw features that a request has (no labels, no catalogue columns).
       item_vocabulary: path of the item vocabulary, one id a line; line i is row i of the catalogue.
@@ -51,7 +51,7 @@ class RankerServable(tf.Module):
 
     def __init__(
         self,
-        model: Ranker,
+        model: CatalogueModel,
         transform: Callable[[Mapping[str, Any]], Mapping[str, Any]],
         raw_spec: Mapping[str, Any],
         item_vocabulary: str,
@@ -63,7 +63,7 @@ class RankerServable(tf.Module):
         top_k: int = contract.DEFAULT_TOP_K,
         top_tags: int = 10,
     ) -> None:
-        super().__init__(name="ranker_servable")
+        super().__init__(name="catalogue_servable")
         # The graphs capture the model's variables; the Keras objects themselves stay out of the SavedModel, which would
         # trace every layer's call once more.
         self._untracked = types.SimpleNamespace(model=model)
@@ -88,8 +88,8 @@ class RankerServable(tf.Module):
         )
         self._rows = tf.lookup.StaticHashTable(initializer, -1)
 
-    def signatures(self) -> dict[str, Any]:
-        """Concrete functions by signature name."""
+    def signatures(self, names: Sequence[str]) -> dict[str, Any]:
+        """Concrete functions by the names of signatures, `serving_default` always among them."""
         made = {contract.SERVING_DEFAULT: self._serving_default_function()}
         for name, function in (
             (contract.RANK, self._rank),
@@ -97,6 +97,8 @@ class RankerServable(tf.Module):
             (contract.SEARCH, self._search),
             (contract.PROFILE, self._profile),
         ):
+            if name not in names:
+                continue
             specs = {
                 part.name: tf.TensorSpec([None] * part.rank, _DTYPES[part.dtype], name=part.name)
                 for part in contract.signature_inputs(name, self._context)

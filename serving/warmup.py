@@ -20,6 +20,7 @@ def write_warmup(
     model_name: str,
     requests: Sequence[Request],
     context_columns: tuple[str, ...],
+    signatures: Sequence[str],
 ) -> int:
     """Writes one record per request and named signature.
 
@@ -28,12 +29,15 @@ def write_warmup(
       model_name: under which it is served.
       requests: typical ones, with candidates.
       context_columns: declared context columns.
+      signatures: that the SavedModel has; `serving_default` takes no requests.
 
     Returns:
       The number of records (TensorFlow Serving takes 1,000 at most).
     """
     logs = []
-    for signature in (contract.RANK, contract.RECOMMEND, contract.SEARCH, contract.PROFILE):
+    for signature in signatures:
+        if signature == contract.SERVING_DEFAULT:
+            continue
         for request in requests:
             log = _log(model_name, signature)
             for name, values in build_inputs(signature, [request], context_columns).items():

@@ -10,10 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from models import features
+from models.catalogue_model import CatalogueModel
 from models.layers.repeat_mixture import RepeatMixture
 from models.metrics import RankingMetrics
 from models.paths import named_items
-from models.ranker import Ranker
 from tfx_pipeline.averaging import averaged
 
 METRICS = ("ndcg@10", "recall@10", "hr@10")
@@ -34,25 +34,22 @@ class CatalogueRanking(tf.keras.callbacks.Callback):
     x items) and those of one more batch; decisions beyond are ranked but do not calibrate.
 
     Args:
-      model: the ranker; construct this outside its strategy's scope.
+      model: the one in training; construct this outside its strategy's scope.
       decisions: dataset of (inputs, labels).
-      calibrate: fit the mixture's temperature and offset to these decisions.
       calibration_scores: how many scores are kept, 8 bytes each.
     """
 
     def __init__(
         self,
-        model: Ranker,
+        model: CatalogueModel,
         decisions: tf.data.Dataset,
-        calibrate: bool = True,
         calibration_scores: int = CALIBRATION_SCORES,
     ) -> None:
         super().__init__()
         self.model = model
         # A copy on one device: no gradient can be taken of variables that several replicas mirror.
-        self._mixture = RepeatMixture.from_config(model.mixture.get_config()) if model.config.use_mixture else None
+        self._mixture = RepeatMixture.from_config(model.mixture.get_config()) if model.mixture else None
         self._decisions = decisions
-        self._calibrate = calibrate
         self._calibration_scores = calibration_scores
         self._function: Any = None
 
@@ -60,7 +57,7 @@ class CatalogueRanking(tf.keras.callbacks.Callback):
         started = time.time()
         with averaged(self.model) as exchanged:
             values = self.evaluate()
-        if exchanged and self.model.text_encoder.fine_tuning != "frozen":
+        if exchanged and self.model.learns_text:
             self.model.refresh_item_text()
         if logs is not None:
             logs.update(values)
@@ -76,28 +73,28 @@ class CatalogueRanking(tf.keras.callbacks.Callback):
     def evaluate(self) -> dict[str, float]:
         """Metrics of the model as it stands."""
         model = self.model
-        if model.text_encoder.fine_tuning != "frozen":
+        if model.learns_text:
             model.refresh_item_text()
         allowed = tf.cast(model.servable, tf.float32)
         batches = (self._raw(inputs, labels) for inputs, labels in self._decisions)
         kept: list[tuple[np.ndarray, ...]] = []
-        if self._mixture:
-            self._mixture.set_weights(model.mixture.get_weights())
-        if self._mixture and self._calibrate:
+        mixture, theirs = self._mixture, model.mixture
+        if mixture and theirs:
+            mixture.set_weights(theirs.get_weights())
             held = 0
             while held < self._calibration_scores and (batch := next(batches, None)) is not None:
                 kept.append(batch)
                 held += batch[0].size
-            self._mixture.calibrate(kept, allowed)
-            model.mixture.log_temperature.assign(self._mixture.log_temperature)
-            model.mixture.offset.assign(self._mixture.offset)
+            mixture.calibrate(kept, allowed)
+            theirs.log_temperature.assign(mixture.log_temperature)
+            theirs.offset.assign(mixture.offset)
         kept.reverse()
         everything, novel = RankingMetrics(METRICS), RankingMetrics(METRICS)
         servable = model.servable.numpy() > 0
         while (batch := kept.pop() if kept else next(batches, None)) is not None:
             scores, repeated, habits, positives = batch
-            if self._mixture:
-                scores = self._mixture(scores, repeated, habits, allowed)[0].numpy()
+            if mixture:
+                scores = mixture(scores, repeated, habits, allowed)[0].numpy()
             labels = np.zeros(scores.shape, np.float32)
             rows, places = np.nonzero(positives >= 0)
             labels[rows, positives[rows, places]] = 1
@@ -120,13 +117,13 @@ class CatalogueRanking(tf.keras.callbacks.Callback):
         return scores.numpy(), repeated.numpy(), habits.numpy(), positives.numpy()
 
 
-def _raw_scores(model: Ranker, inputs: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def _raw_scores(model: CatalogueModel, inputs: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """(raw scores [B, V], repeated [B, V], habits [B, n]); without the mixture no habits."""
-    state = model.encode_user(inputs)
+    state: Any = model.encode_user(inputs)
     scores = model.raw_scores(state)
-    habits = tf.zeros([tf.shape(scores)[0], 0]) if state.habits is None else state.habits
-    repeated = named_items(state.positions, tf.shape(scores)[1]) if state.repeated is None else state.repeated
-    return scores, repeated, habits
+    if model.mixture is not None:
+        return scores, state.repeated, state.habits
+    return scores, named_items(state.positions, tf.shape(scores)[1]), tf.zeros([tf.shape(scores)[0], 0])
 
 
 class CheckpointKeeper(tf.keras.callbacks.Callback):
@@ -161,7 +158,7 @@ class CheckpointKeeper(tf.keras.callbacks.Callback):
             with tf.io.gfile.GFile(self._state_file) as file:
                 self.state = json.loads(file.read())
 
-    def restore(self, model: Ranker) -> None:
+    def restore(self, model: CatalogueModel) -> None:
         """Takes up weights and optimizer of an earlier run, if there is one; must come before a fit."""
         self._checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
         self._last = tf.train.CheckpointManager(self._checkpoint, f"{self.folder}/last", max_to_keep=2)
@@ -198,7 +195,7 @@ class CheckpointKeeper(tf.keras.callbacks.Callback):
             for file in tf.io.gfile.glob(f"{before}.*"):
                 tf.io.gfile.remove(file)
 
-    def restore_best(self, model: Ranker) -> None:
+    def restore_best(self, model: CatalogueModel) -> None:
         """Puts the best weights back."""
         if self.state["best_epoch"]:
             _weights(model).read(self.state["best_weights"]).assert_existing_objects_matched()
@@ -209,11 +206,11 @@ class CheckpointKeeper(tf.keras.callbacks.Callback):
             self.state["best_weights"] = _weights(self.model).write(f"{self.folder}/best-{epoch}")
 
 
-def _weights(model: Ranker) -> tf.train.Checkpoint:
+def _weights(model: CatalogueModel) -> tf.train.Checkpoint:
     return tf.train.Checkpoint(weights={str(i): v for i, v in enumerate(model.variables)})
 
 
-def _learning_rate(model: Ranker) -> float:
+def _learning_rate(model: CatalogueModel) -> float:
     optimizer = model.optimizer
     rate = optimizer.learning_rate
     return float(rate(optimizer.iterations) if callable(rate) else rate)

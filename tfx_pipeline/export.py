@@ -6,10 +6,10 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from models import features
-from models.ranker import Ranker
+from models import features, registry
+from models.catalogue_model import CatalogueModel
 from serving.requests import Request
-from serving.signatures import RankerServable
+from serving.signatures import CatalogueServable
 from serving.tags import catalogue_tags
 from serving.warmup import write_warmup
 from tfx_pipeline.inputs import Catalogue
@@ -17,17 +17,18 @@ from tfx_pipeline.settings import Settings
 
 
 def export(
-    model: Ranker,
+    model: CatalogueModel,
     settings: Settings,
     transform: tft.TFTransformOutput,
     catalogue: Catalogue,
     export_dir: str,
 ) -> None:
-    """Writes the SavedModel with its signatures and warm-up requests."""
+    """Writes the SavedModel with the signatures of its entry, and warm-up requests."""
+    entry = registry.entry(settings.model.entry)
     context = settings.data.context
     wanted = {*features.REQUEST_FEATURES, *context}
     raw_spec = {name: spec for name, spec in transform.raw_feature_spec().items() if name in wanted}
-    servable = RankerServable(
+    servable = CatalogueServable(
         model,
         transform.transform_features_layer(),
         raw_spec,
@@ -40,7 +41,7 @@ def export(
         top_k=settings.serve.top_k,
         top_tags=settings.serve.tags,
     )
-    tf.saved_model.save(servable, export_dir, signatures=servable.signatures())
+    tf.saved_model.save(servable, export_dir, signatures=servable.signatures(entry.signatures))
     popular = np.argsort(-catalogue.sales.sum(0), kind="stable")[:5]
     ids = [catalogue.item_ids[row] for row in popular]
     moment = (catalogue.first_day + len(catalogue.sales)) * features.SECONDS_PER_DAY
@@ -57,4 +58,4 @@ def export(
             user_id="", request_time=moment, candidates=["not known", *ids], candidate_text=[title, *[""] * len(ids)]
         ),
     ]
-    write_warmup(export_dir, settings.serve.model_name, requests, context)
+    write_warmup(export_dir, settings.serve.model_name, requests, context, entry.signatures)

@@ -15,7 +15,9 @@ import tensorflow_transform as tft
 from models import features, wordpiece
 from models.dense_inputs import PADDING, dense_inputs
 from models.item_encoder import ItemTable
+from models.sizes import Sizes
 from tfx_pipeline.settings import Settings
+from tfx_pipeline.shoppers import newest_records
 
 _SCALARS = (features.REQUEST_DAY_XF,)
 
@@ -43,20 +45,31 @@ class Catalogue:
 
 
 @dataclass(frozen=True)
-class VocabularySizes:
-    """Sizes of the vocabularies, ids 0 and 1 included, and the ids of WordPieces that are no words, padding first."""
+class Texts:
+    """How the texts of decisions are read for a model.
 
-    items: int
-    event_types: int
-    categories: int
-    brands: int
-    wordpieces: int
-    special_tokens: tuple[int, ...]
-    context: dict[str, int]
+    Attributes:
+      pooled: token features that are replaced by pooled vectors.
+      encode: [n, L] tokens -> [n, h] pooled states, of a frozen BERT.
+      tokens: token features that are kept as they are.
+    """
+
+    pooled: tuple[str, ...]
+    encode: Encode
+    tokens: tuple[str, ...]
 
 
-def vocabulary_sizes(transform: tft.TFTransformOutput, settings: Settings) -> VocabularySizes:
-    """Reads the sizes of what Transform has learned."""
+#: Token features, as they are.
+ALL_TEXTS = Texts((), tf.identity, (features.PROFILE_TOKENS_XF, features.QUERY_TOKENS_XF))
+
+_POOLED = {
+    features.PROFILE_TOKENS_XF: features.PROFILE_POOLED_XF,
+    features.QUERY_TOKENS_XF: features.QUERY_POOLED_XF,
+}
+
+
+def read_sizes(transform: tft.TFTransformOutput, settings: Settings, catalogue: Catalogue) -> Sizes:
+    """The sizes of what Transform has learned, and of the catalogue as far as it is known."""
 
     def size(name: str) -> int:
         return transform.vocabulary_size_by_name(name) + features.FIRST_KNOWN_ID
@@ -67,14 +80,18 @@ def vocabulary_sizes(transform: tft.TFTransformOutput, settings: Settings) -> Vo
     else:
         entries = wordpiece.load_vocabulary(settings.transform.wordpiece)
         wordpieces, special = len(entries), wordpiece.special_tokens(entries)
-    return VocabularySizes(
-        items=transform.vocabulary_size_by_name(features.ITEM_VOCABULARY),
+    return Sizes(
+        items=len(catalogue.item_ids),
         event_types=size(features.EVENT_TYPE_VOCABULARY),
         categories=size(features.CATEGORY_VOCABULARY),
         brands=size(features.BRAND_VOCABULARY),
+        price_buckets=settings.transform.price_buckets + 1,
+        gap_buckets=settings.transform.gap_buckets + 1,
+        context={column: size(features.context_vocabulary(column)) for column in settings.data.context},
         wordpieces=wordpieces,
         special_tokens=astuple(special),
-        context={column: size(features.context_vocabulary(column)) for column in settings.data.context},
+        text_length=settings.transform.title_length,
+        days=len(catalogue.sales),
     )
 
 
@@ -84,7 +101,7 @@ def decisions(
     settings: Settings,
     *,
     batch_size: int,
-    encode: Encode | None = None,
+    texts: Texts = ALL_TEXTS,
 ) -> tf.data.Dataset:
     """Batches of (inputs, labels) from transformed decisions, in the files' order.
 
@@ -93,12 +110,12 @@ def decisions(
       transform: Transform's output, for the feature spec.
       settings: of the pipeline.
       batch_size: decisions a batch.
-      encode: for a frozen BERT, [n, L] tokens -> [n, h] pooled states; computed once and kept in place of the tokens.
+      texts: which texts are read, and how.
 
     Returns:
       A dataset of (dict of tensors as `models.ranker.Ranker` expects, labels float [B, N]).
     """
-    return _in_order(_records(files), transform, settings, batch_size, encode)
+    return _in_order(_records(files), transform, settings, batch_size, texts)
 
 
 def held_out_decisions(
@@ -108,7 +125,7 @@ def held_out_decisions(
     *,
     number: int,
     batch_size: int,
-    encode: Encode | None = None,
+    texts: Texts = ALL_TEXTS,
 ) -> tf.data.Dataset:
     """As `decisions`, but at most `number` of them: those whose content has the smallest hashes, in that order.
 
@@ -123,7 +140,7 @@ def held_out_decisions(
     records = tf.data.Dataset.from_tensor_slices(
         tf.constant([record for _, record in chosen], tf.string, [len(chosen)])
     )
-    return _in_order(records, transform, settings, batch_size, encode)
+    return _in_order(records, transform, settings, batch_size, texts)
 
 
 def training_decisions(
@@ -135,7 +152,8 @@ def training_decisions(
     seed: int,
     epochs: range,
     replicas: int = 1,
-    encode: Encode | None = None,
+    texts: Texts = ALL_TEXTS,
+    one_a_user: bool = False,
 ) -> tuple[tf.data.Dataset, int]:
     """As `decisions`, but shuffled, for several epochs.
 
@@ -143,15 +161,17 @@ def training_decisions(
     memory after the first epoch.
 
     Args:
-      files, transform, settings, batch_size, encode: as for `decisions`.
+      files, transform, settings, batch_size, texts: as for `decisions`.
       seed: of the shuffling.
       epochs: which ones, counted from 0: epoch e comes in the same order whichever is the first.
       replicas: that share a batch; what would leave one of them without a row is left out.
+      one_a_user: each user's newest decision alone.
 
     Returns:
       (all epochs, one after the other; batches an epoch).
     """
-    parsed = _parsed(_records(files, parallel=4), transform, settings, encode).cache()
+    records = newest_records(files, transform) if one_a_user else _records(files, parallel=4)
+    parsed = _parsed(records, transform, settings, texts).cache()
 
     def batched(dataset: tf.data.Dataset) -> tf.data.Dataset:
         batches = dataset.bucket_by_sequence_length(
@@ -191,11 +211,11 @@ def _records(files: Sequence[str], parallel: int = 1) -> tf.data.Dataset:
 
 
 def _parsed(
-    records: tf.data.Dataset, transform: tft.TFTransformOutput, settings: Settings, encode: Encode | None
+    records: tf.data.Dataset, transform: tft.TFTransformOutput, settings: Settings, texts: Texts
 ) -> tf.data.Dataset:
     """One element a decision, labels among its inputs."""
     spec = transform.transformed_feature_spec()
-    chunks = records.batch(64).map(lambda chunk: _parse(chunk, spec, settings, encode), tf.data.AUTOTUNE)
+    chunks = records.batch(64).map(lambda chunk: _parse(chunk, spec, settings, texts), tf.data.AUTOTUNE)
     return chunks.unbatch().map(_strip)
 
 
@@ -204,38 +224,33 @@ def _in_order(
     transform: tft.TFTransformOutput,
     settings: Settings,
     batch_size: int,
-    encode: Encode | None,
+    texts: Texts,
 ) -> tf.data.Dataset:
-    dataset = _parsed(records, transform, settings, encode)
+    dataset = _parsed(records, transform, settings, texts)
     dataset = dataset.padded_batch(batch_size, padding_values=_padding_values(dataset.element_spec))
     return dataset.map(_finish, tf.data.AUTOTUNE).prefetch(2)
 
 
 def _parse(
-    records: tf.Tensor, spec: dict[str, tf.io.FixedLenFeature], settings: Settings, encode: Encode | None
+    records: tf.Tensor, spec: dict[str, tf.io.FixedLenFeature], settings: Settings, texts: Texts
 ) -> dict[str, tf.Tensor]:
     wanted = {
         *PADDING,
         *_SCALARS,
-        features.PROFILE_TOKENS_XF,
-        features.QUERY_TOKENS_XF,
+        *texts.pooled,
+        *texts.tokens,
         *(features.context_xf(column) for column in settings.data.context),
     }
     parsed = tf.io.parse_example(records, {name: spec[name] for name in wanted})
     outputs = dense_inputs(parsed, settings.transform.title_length)
     for name in (features.HISTORY_ITEMS_XF, features.CANDIDATE_TEXT_POSITIONS_XF):
         outputs[f"{name}/length"] = _row_lengths(parsed[name])
-    if encode is not None:
-        texts = {features.QUERY_TOKENS_XF: features.QUERY_POOLED_XF}
-        if settings.model.use_profile:
-            texts[features.PROFILE_TOKENS_XF] = features.PROFILE_POOLED_XF
-        for tokens, pooled in texts.items():
-            # Where nobody asks, the queries of a chunk are all the same, and so are many neighbours' texts.
-            different, places = tf.raw_ops.UniqueV2(x=outputs[tokens], axis=[0])
-            outputs[pooled] = tf.gather(encode(different), places)
-        del outputs[features.PROFILE_TOKENS_XF]
-        if not settings.model.use_lexical:
-            del outputs[features.QUERY_TOKENS_XF]
+    for name in texts.pooled:
+        # Where nobody asks, the queries of a chunk are all the same, and so are many neighbours' texts.
+        different, places = tf.raw_ops.UniqueV2(x=outputs[name], axis=[0])
+        outputs[_POOLED[name]] = tf.gather(texts.encode(different), places)
+        if name not in texts.tokens:
+            del outputs[name]
     return outputs
 
 

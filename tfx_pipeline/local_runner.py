@@ -7,7 +7,8 @@ or, with the same environment for both commands,
     tfx pipeline create --engine local --pipeline_path tfx_pipeline/local_runner.py
     tfx run create --engine local --pipeline_name demo
 
-PIPELINE_CONFIG: a runnable configuration. PIPELINE_DATA: folder of the raw tables, or the one file. PIPELINE_ROOT: a
+PIPELINE_CONFIG: a runnable configuration. PIPELINE_DATA: folder of the raw tables, or the one file. PIPELINE_ENTRY:
+another entry of the zoo in place of the configuration's; its pipeline is one of its own, NAME_ENTRY. PIPELINE_ROOT: a
 folder of this machine, `./runs` by default; a pipeline's folder there holds artifacts/, metadata.db,
 serving/MODEL_NAME/VERSION/, logs/ and last_run.json. PIPELINE_FORCE=1 runs although nothing is new (everything then
 comes from the cache).
@@ -50,16 +51,18 @@ class Place:
       config, data: absolute paths; data may have a scheme, such as gs://BUCKET/tables.
       folder: of this pipeline, below PIPELINE_ROOT.
       settings: read from `config`.
+      entry: the zoo's entry asked for in place of the configuration's own; "" for that one.
     """
 
     config: pathlib.Path
     data: paths.Path
     folder: pathlib.Path
     settings: settings_lib.Settings
+    entry: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Place:
-        """Reads PIPELINE_CONFIG, PIPELINE_DATA and PIPELINE_ROOT.
+        """Reads PIPELINE_CONFIG, PIPELINE_DATA, PIPELINE_ENTRY and PIPELINE_ROOT.
 
         Raises:
           SettingsError: if one is missing or cannot be used.
@@ -70,14 +73,15 @@ class Place:
                     f"PIPELINE_{name} is not set; expected {expected}, also for `tfx run create`."
                 )
         config = pathlib.Path(environment["PIPELINE_CONFIG"]).resolve()
-        settings = settings_lib.load(config)
+        entry = environment.get("PIPELINE_ENTRY", "")
+        settings = settings_lib.load(config, entry)
         root = paths.path_of(environment.get("PIPELINE_ROOT") or "runs")
         if not isinstance(root, pathlib.Path):
             raise settings_lib.SettingsError(f"PIPELINE_ROOT is {root}; expected a folder of this machine.")
         data = paths.path_of(environment["PIPELINE_DATA"])
         if isinstance(data, pathlib.Path):
             data = data.resolve()
-        return cls(config, data, root.resolve() / settings.name, settings)
+        return cls(config, data, root.resolve() / settings.name, settings, entry)
 
     @property
     def artifacts(self) -> pathlib.Path:
@@ -91,8 +95,9 @@ class Place:
 
     @property
     def schema(self) -> pathlib.Path:
-        """The curated schema."""
-        return schema.schema_path(self.config, self.settings.name)
+        """The curated schema, which is the same for every entry."""
+        name = self.settings.name.removesuffix(f"_{self.entry}") if self.entry else self.settings.name
+        return schema.schema_path(self.config, name)
 
     @property
     def last_run(self) -> pathlib.Path:

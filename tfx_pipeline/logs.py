@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.plugins import projector
 
-from models.ranker import Ranker
+from models.catalogue_model import CatalogueModel
 from tfx_pipeline import settings as settings_module
 from tfx_pipeline.inputs import Catalogue
 from tfx_pipeline.settings import Settings
@@ -20,7 +20,7 @@ PROJECTOR_ITEMS = 10_000
 def write_logs(
     log_dir: str,
     settings: Settings,
-    model: Ranker,
+    model: CatalogueModel,
     catalogue: Catalogue,
     held_out: tf.data.Dataset,
     most_items: int = PROJECTOR_ITEMS,
@@ -52,10 +52,13 @@ def write_logs(
         for positions in state.positions.numpy():
             known = positions[positions >= 0]
             users.append([str(len(known)), " | ".join(catalogue.titles[row] for row in known[-3:])])
-    write_projector(
-        log_dir,
-        {"items": (model.item_encoder(None).numpy()[shown], items), "users": (np.concatenate(vectors), users)},
-    )
+    tables: dict[str, tuple[np.ndarray, list[list[str]]]] = {}
+    if vectors and vectors[0].shape[1]:
+        tables["users"] = (np.concatenate(vectors), users)
+    if (item_vectors := model.item_vectors()) is not None:
+        tables["items"] = (item_vectors.numpy()[shown], items)
+    if tables:
+        write_projector(log_dir, tables)
 
 
 def write_projector(log_dir: str, tables: dict[str, tuple[np.ndarray, list[list[str]]]]) -> None:

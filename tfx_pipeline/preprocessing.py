@@ -57,6 +57,9 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     boundaries = tft.quantiles(gaps, transform.gap_buckets, epsilon=0.01)
     outputs[features.HISTORY_GAP_BUCKETS_XF] = _with_values(times, 1 + tft.apply_buckets(gaps, boundaries))
 
+    user = _dense(inputs[features.USER_ID], "")
+    outputs[features.USER_KEY_XF] = tf.strings.to_hash_bucket_fast(user, 2**62)[:, tf.newaxis]
+
     for column in context:
         values = _dense(inputs[column], "")
         vocabulary = _vocabulary(values, features.context_vocabulary(column))

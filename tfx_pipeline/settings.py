@@ -18,14 +18,17 @@ import pathlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from models import features
-from models.options import choice, number
+from models import features, registry
+from models.options import LossOptions, ModelOptions, choice, number
 from serving import contract
 from tfx_pipeline import settings_reader
 from tfx_pipeline.settings_reader import SettingsError
 
 #: A value of `decisions.split`.
 LEAVE_ONE_OUT = "leave_one_out"
+
+#: The zoo's entry where a configuration names none.
+DEFAULT_ENTRY = "slice_ranker"
 
 _SOURCES = ("free_text", "queries", "reviews", "titles")
 
@@ -155,131 +158,6 @@ class TransformSettings:
 
 
 @dataclass(frozen=True)
-class TextEncoderSettings:
-    """The BERT of the profile encoder.
-
-    Attributes:
-      pretrained: "" for a BERT from scratch, `packaged:minilm`, a hub name or a folder.
-      trainable: `frozen`, `top_n` or `full`.
-      top_n: transformer layers trained with `top_n`.
-      hidden_size, layers, heads, intermediate_size: of a BERT from scratch.
-      pooling: `mean`, `cls` or `max`.
-    """
-
-    pretrained: str = ""
-    trainable: str = choice("full", "frozen", "top_n")
-    top_n: int = number(2, 1, 1000)
-    hidden_size: int = number(64, 1, 1e5)
-    layers: int = number(2, 1, 1000)
-    heads: int = number(2, 1, 1000)
-    intermediate_size: int = number(128, 1, 1e6)
-    pooling: str = choice("mean", "cls", "max")
-
-
-@dataclass(frozen=True)
-class ModelSettings:
-    """The `slice_ranker`.
-
-    Attributes:
-      entry: name of the zoo entry.
-      dimension: d, width of user and item vectors.
-      dropout: of embeddings, slices and fusion.
-      text_encoder: the BERT.
-      max_history: newest events cut into slices; a multiple of `slice_length`.
-      slice_length: L, events a slice.
-      slice_layers, slice_heads: of the slice Transformer.
-      code_dimension: width of the autoencoder's code C_i.
-      merge: `weighted`, `mean`, `attention` or `concat`.
-      merge_source: `codes` (C_i) or `vectors` (X_i).
-      use_profile, use_autoencoder, use_merge: parts to switch off for ablations.
-      use_cooccurrence: what is bought beside what, learned as vectors of their own for the items of the history.
-      use_mixture: score repeats and other items by two distributions, weighed by a gate, instead of by one.
-      use_copy, use_popularity, use_lexical: the explicit paths: repeats and frequency, popularity, words of the query.
-      decay_days: time constants of the co-occurrence path's sums, and initial ones of the copy path's decayed counts.
-      popularity_days: windows of the popularity path.
-      id_dropout: share of item ids hidden in training, so that text and attributes alone learn to carry an item.
-      history_dropout: share of history events hidden from the slices, and of its items from the co-occurrence path, in
-        training.
-      item_text: `table` (item texts are encoded once an epoch) or `through` (in every step, so that BERT learns from
-        them).
-    """
-
-    entry: str = choice("slice_ranker")
-    dimension: int = number(64, 1, 100000)
-    dropout: float = number(0.2, 0, 0.99)
-    text_encoder: TextEncoderSettings = field(default_factory=TextEncoderSettings)
-    max_history: int = number(64, 1, 1e6)
-    slice_length: int = number(16, 1, 100000)
-    slice_layers: int = number(1, 1, 1000)
-    slice_heads: int = number(2, 1, 1000)
-    code_dimension: int = number(32, 1, 1e5)
-    merge: str = choice("weighted", "mean", "attention", "concat")
-    merge_source: str = choice("codes", "vectors")
-    use_profile: bool = True
-    use_autoencoder: bool = True
-    use_merge: bool = True
-    use_cooccurrence: bool = True
-    use_mixture: bool = True
-    use_copy: bool = True
-    use_popularity: bool = True
-    use_lexical: bool = True
-    decay_days: tuple[float, ...] = number((7.0, 30.0, 120.0), 1e-3, 1e6)
-    popularity_days: tuple[int, ...] = number((7, 30, 365), 1, 1e6)
-    id_dropout: float = number(0.1, 0, 0.99)
-    history_dropout: float = number(0.0, 0, 0.99)
-    item_text: str = choice("table", "through")
-
-    def check(self) -> None:
-        """Raises a ValueError of one sentence if settings do not go together."""
-        if self.max_history % self.slice_length:
-            raise ValueError(
-                f"`model.max_history` is {self.max_history} and `model.slice_length` {self.slice_length}; expected "
-                f"whole slices, such as a `max_history` of "
-                f"{self.slice_length * (self.max_history // self.slice_length + 1)}."
-            )
-        if self.dimension % self.slice_heads:
-            raise ValueError(
-                f"`model.dimension` is {self.dimension} and `model.slice_heads` {self.slice_heads}; expected a "
-                "dimension that the heads can share out evenly."
-            )
-        text = self.text_encoder
-        if text.pretrained:
-            return
-        if text.hidden_size % text.heads:
-            raise ValueError(
-                f"`model.text_encoder.hidden_size` is {text.hidden_size} and `model.text_encoder.heads` {text.heads}; "
-                "expected a size that the heads can share out evenly."
-            )
-        if text.trainable == "top_n" and text.top_n > text.layers:
-            raise ValueError(
-                f"`model.text_encoder.top_n` is {text.top_n} and `model.text_encoder.layers` {text.layers}; expected "
-                "no more than there are."
-            )
-
-
-@dataclass(frozen=True)
-class LossSettings:
-    """Weights of the losses; 0 switches one off.
-
-    Attributes:
-      catalogue: full-softmax cross-entropy over the catalogue for the positives.
-      listwise: softmax cross-entropy over the labelled candidates.
-      binary: sigmoid cross-entropy over the labelled candidates.
-      reconstruction: the autoencoder's (softmax over the slice's items plus MSE of its vector).
-      label_smoothing: of the catalogue loss.
-      sampled_items: items drawn for each step's softmax (corrected for the drawing) where the catalogue is too large
-        for a full one; 0 takes the whole catalogue.
-    """
-
-    catalogue: float = number(1.0, 0, 1e6)
-    listwise: float = number(0.0, 0, 1e6)
-    binary: float = number(0.0, 0, 1e6)
-    reconstruction: float = number(0.1, 0, 1e6)
-    label_smoothing: float = number(0.0, 0, 0.99)
-    sampled_items: int = number(0, 0, 1e7)
-
-
-@dataclass(frozen=True)
 class TrainSettings:
     """How the Trainer trains.
 
@@ -316,7 +194,7 @@ class TrainSettings:
     mixed_precision: bool = False
     xla: bool = False
     seed: int = number(7, 0, 2**31 - 1)
-    losses: LossSettings = field(default_factory=LossSettings)
+    losses: LossOptions = field(default_factory=LossOptions)
 
 
 @dataclass(frozen=True)
@@ -401,7 +279,7 @@ class Settings:
     data: DataSettings = field(default_factory=DataSettings)
     decisions: DecisionSettings = field(default_factory=DecisionSettings)
     transform: TransformSettings = field(default_factory=TransformSettings)
-    model: ModelSettings = field(default_factory=ModelSettings)
+    model: ModelOptions = field(default_factory=lambda: registry.entry(DEFAULT_ENTRY).options())
     train: TrainSettings = field(default_factory=TrainSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
     serve: ServeSettings = field(default_factory=ServeSettings)
@@ -409,41 +287,57 @@ class Settings:
     vertex: VertexSettings = field(default_factory=VertexSettings)
 
 
-def load(path: str | pathlib.Path) -> Settings:
+def load(path: str | pathlib.Path, entry: str = "") -> Settings:
     """Reads a runnable configuration and everything it includes.
 
     Args:
       path: of a YAML file; `include` paths are relative to the `configs` folder that holds it.
+      entry: another entry of the zoo, on the same data. `ENTRY.yaml` is then included in place of the file that it
+        includes from a folder `models`; of the file's own `model` and `train` nothing is left, but what `models.ENTRY`
+        says counts; the pipeline's name gets `_ENTRY` behind it.
 
     Raises:
       SettingsError: if a file is missing, is not YAML, or holds an unknown key or an unusable value.
     """
     path = pathlib.Path(path)
-    merged: dict[str, Any] = {}
     content = settings_reader.read_yaml(path)
     includes = settings_reader.convert(tuple[str, ...], content.pop("include", []), str(path), "include")
-    for file in (path.parent / include for include in includes):
-        included = settings_reader.read_yaml(file)
-        settings_reader.build(Settings, included, str(file))  # so that an error names this file
-        merged = settings_reader.merge(merged, included)
-    merged = settings_reader.merge(merged, content)
+    others = content.pop("models", {})
+    if not isinstance(others, dict) or not all(isinstance(value, dict) for value in others.values()):
+        raise SettingsError(f"{path}: `models` is {others!r}; expected a mapping of entries to mappings of settings.")
+    if entry:
+        if entry not in registry.names():
+            raise SettingsError(f"the zoo has no entry {entry!r}; expected one of {', '.join(registry.names())}.")
+        replaced = [file for file in includes if pathlib.PurePath(file).parent.name == "models"]
+        home = pathlib.PurePath(replaced[0]).parent if replaced else pathlib.PurePath("models")
+        includes = (*(file for file in includes if file not in replaced), str(home / f"{entry}.yaml"))
+        content = {key: value for key, value in content.items() if key not in ("model", "train")}
+        content = settings_reader.merge(content, others.get(entry, {}))
+    parts = [(path.parent / file, settings_reader.read_yaml(path.parent / file)) for file in includes]
+    merged: dict[str, Any] = {}
+    for _, part in [*parts, (path, content)]:
+        merged = settings_reader.merge(merged, part)
+    options = _options(merged, str(path))
+    for file, part in parts:  # so that an error names this file
+        _build(part, str(file), options)
     settings = from_dict(merged, str(path))
     if not settings.name:
         raise SettingsError(f"{path}: `name` is missing; expected the pipeline's name.")
-    return settings
+    return dataclasses.replace(settings, name=f"{settings.name}_{entry}") if entry else settings
 
 
 def from_dict(content: dict[str, Any], origin: str = "settings") -> Settings:
     """Builds settings from plain values, with the same checks as `load`."""
-    settings: Settings = settings_reader.build(Settings, content, origin)
-    if settings.train.losses.sampled_items and settings.train.losses.label_smoothing:
+    settings = _build(content, origin, _options(content, origin))
+    losses = settings.train.losses
+    if losses.sampled_items and losses.label_smoothing:
         raise SettingsError(
             f"{origin}: `train.losses.label_smoothing` spreads over the whole catalogue; expected it to be 0 with "
             "`sampled_items`."
         )
-    losses = settings.train.losses
-    through = settings.model.item_text == "through" or settings.model.text_encoder.trainable != "frozen"
-    if settings.train.xla and (through or losses.listwise or losses.binary or losses.sampled_items):
+    if settings.train.xla and (
+        not settings.model.static_shapes or losses.listwise or losses.binary or losses.sampled_items
+    ):
         raise SettingsError(
             f"{origin}: `train.xla` needs a frozen text encoder, `item_text: table`, the full softmax, and neither the "
             "listwise nor the binary loss; BERT on the rows that hold a text, texts of unknown candidates, and a "
@@ -465,6 +359,22 @@ def from_dict(content: dict[str, Any], origin: str = "settings") -> Settings:
         raise SettingsError(f"{origin}: {error}") from None
     _check_context(settings.data.context, origin)
     return settings
+
+
+def _options(content: dict[str, Any], origin: str) -> type[ModelOptions]:
+    """The dataclass of the model that plain values name."""
+    model = content.get("model", {})
+    name = model.get("entry", DEFAULT_ENTRY) if isinstance(model, dict) else DEFAULT_ENTRY
+    if name not in registry.names():
+        raise SettingsError(f"{origin}: `model.entry` is {name!r}; expected one of {', '.join(registry.names())}.")
+    return registry.entry(name).options
+
+
+def _build(content: dict[str, Any], origin: str, options: type[ModelOptions]) -> Settings:
+    others = {key: value for key, value in content.items() if key != "model"}
+    settings: Settings = settings_reader.build(Settings, others, origin)
+    model = settings_reader.convert(options, content.get("model", {}), origin, "model")
+    return dataclasses.replace(settings, model=model)
 
 
 def _check_context(columns: tuple[str, ...], origin: str) -> None:

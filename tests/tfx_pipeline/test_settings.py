@@ -6,7 +6,7 @@ import typing
 
 import pytest
 
-from models import options
+from models import options, registry
 from tfx_pipeline import settings
 
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
@@ -81,7 +81,8 @@ def _numbers(kind):
 
 
 def test_every_number_says_what_it_may_be():
-    found = dict(_numbers(settings.Settings))
+    kinds = [settings.Settings, *(registry.entry(name).options for name in registry.names())]
+    found = dict(pair for kind in kinds for pair in _numbers(kind))
     assert len(found) > 50
     assert {name for name, field in found.items() if options.RANGE not in field.metadata} == set()
 
@@ -122,6 +123,35 @@ def test_unusable_files_are_one_sentence(tmp_path, text, message):
     (tmp_path / "a.yaml").write_text("train: {epoks: 1}", encoding="utf-8")
     (tmp_path / "c.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(settings.SettingsError, match=message):
+        settings.load(tmp_path / "c.yaml")
+
+
+@pytest.mark.parametrize("entry", registry.names())
+def test_every_entry_runs_on_every_data_set(entry):
+    for path in sorted(CONFIGS.glob("*.yaml")):
+        own = settings.load(path)
+        if own.model.entry == entry:
+            continue
+        other = settings.load(path, entry)
+        assert (other.model.entry, other.name) == (entry, f"{own.name}_{entry}")
+        assert (other.data, other.decisions, other.train.final) == (own.data, own.decisions, own.train.final)
+
+
+def test_another_entry_has_its_own_settings_and_what_the_file_says_of_it(tmp_path):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/a.yaml").write_text("model: {dropout: 0.7}\n", encoding="utf-8")
+    (tmp_path / "models/sasrec.yaml").write_text("model: {entry: sasrec, layers: 3}\n", encoding="utf-8")
+    text = "name: c\ninclude: [models/a.yaml]\nmodel: {use_copy: false}\ntrain: {epochs: 99}\n"
+    text += "models: {sasrec: {model: {heads: 1}, train: {seed: 3}}}\n"
+    (tmp_path / "c.yaml").write_text(text, encoding="utf-8")
+    own, other = settings.load(tmp_path / "c.yaml"), settings.load(tmp_path / "c.yaml", "sasrec")
+    assert (own.model.dropout, own.model.use_copy, own.train.epochs) == (0.7, False, 99)
+    assert (other.model.layers, other.model.heads, other.model.dropout) == (3, 1, 0.5)
+    assert (other.train.epochs, other.train.seed) == (10, 3)
+    with pytest.raises(settings.SettingsError, match=r"no entry 'bogus'; expected one of .*sasrec"):
+        settings.load(tmp_path / "c.yaml", "bogus")
+    (tmp_path / "c.yaml").write_text("name: c\nmodels: [sasrec]\n", encoding="utf-8")
+    with pytest.raises(settings.SettingsError, match=r"`models` is \['sasrec'\]; expected a mapping"):
         settings.load(tmp_path / "c.yaml")
 
 

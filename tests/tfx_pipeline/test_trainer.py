@@ -264,7 +264,7 @@ def test_early_stopping_keeps_the_first_epoch_and_a_stopped_run_is_not_taken_up(
 def _untrained(settings, data) -> Ranker:
     tf.keras.utils.set_random_seed(settings.train.seed)
     catalogue = inputs.read_catalogue(data.catalogue_files, data.transform, settings, until_day=EVAL_DAY)
-    return trainer.build_ranker(settings, data.transform, catalogue)
+    return trainer.build_model(settings, data.transform, catalogue)
 
 
 def test_a_frozen_encoder_stays_as_it_was(data, fitted):
@@ -410,7 +410,8 @@ def test_a_frozen_encoder_reads_what_is_used_and_every_text_of_a_chunk_once(data
         pooled = tf.numpy_function(pool, [tokens], tf.double)
         return tf.ensure_shape(pooled, [None])[:, tf.newaxis]
 
-    batches = inputs.decisions(data.eval_files, data.transform, settings, batch_size=24, encode=encode)
+    texts = dataclasses.replace(trainer._texts(_untrained(settings, data)), encode=encode)
+    batches = inputs.decisions(data.eval_files, data.transform, settings, batch_size=24, texts=texts)
     found = next(iter(batches))[0]
     tokens = next(iter(inputs.decisions(data.eval_files, data.transform, settings, batch_size=24)))[0]
     profiles, queries = tokens[features.PROFILE_TOKENS_XF].numpy(), tokens[features.QUERY_TOKENS_XF].numpy()

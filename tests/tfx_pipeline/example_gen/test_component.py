@@ -3,6 +3,7 @@ import os
 
 import pytest
 
+from models.zoo.slice_ranker import SliceRankerOptions
 from tfx_pipeline import settings as settings_lib
 from tfx_pipeline.example_gen.component import example_gen
 from tfx_pipeline.example_gen.executor import read_properties
@@ -14,7 +15,7 @@ SETTINGS = settings_lib.Settings(
         events=settings_lib.TableSettings(path="events/*.csv"), items=settings_lib.TableSettings(path="items.csv")
     ),
     decisions=settings_lib.DecisionSettings(candidates=7, every_days=3.5, train_until="2011-10-01"),
-    model=settings_lib.ModelSettings(dimension=8),
+    model=SliceRankerOptions(dimension=8),
 )
 
 
@@ -49,7 +50,7 @@ def test_a_single_file_is_both_base_and_pattern(tmp_path):
 def test_it_runs_again_when_data_settings_or_source_change_and_only_then(folder):
     before = config(folder)
     assert config(folder) == before
-    assert config(folder, dataclasses.replace(SETTINGS, model=settings_lib.ModelSettings())) == before
+    assert config(folder, dataclasses.replace(SETTINGS, model=SliceRankerOptions())) == before
     assert config(folder, source_hash="2") != before
     changed = dataclasses.replace(SETTINGS.decisions, seed=1)
     assert config(folder, dataclasses.replace(SETTINGS, decisions=changed)) != before

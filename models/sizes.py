@@ -1,0 +1,32 @@
+"""What a shop's data says of the sizes of a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of the vocabularies and tables that Transform has made of a shop's data.
+
+    Attributes:
+      items: V, items of the catalogue.
+      event_types, categories, brands, price_buckets, gap_buckets: ids 0 and 1 included (buckets: 0 included).
+      context: name of each declared context column -> size of its vocabulary.
+      wordpieces: entries of the text vocabulary.
+      special_tokens: ids of the text vocabulary that are no words, padding first.
+      text_length: T, tokens of an item's text.
+      days: days with sales that are known.
+    """
+
+    items: int
+    event_types: int
+    categories: int
+    brands: int
+    price_buckets: int
+    gap_buckets: int
+    context: dict[str, int]
+    wordpieces: int
+    special_tokens: tuple[int, ...]
+    text_length: int
+    days: int

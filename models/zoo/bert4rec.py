@@ -1,0 +1,186 @@
+"""BERT4Rec: a Transformer that looks both ways and fills in hidden items of the history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from models import features
+from models.catalogue_model import Tensors, catalogue_rows
+from models.layers.transformer_block import TransformerBlock
+from models.options import LossOptions, ModelOptions, number
+from models.registry import Entry
+from models.sequence_model import SequenceModel
+from models.sizes import Sizes
+
+
+@dataclass(frozen=True)
+class Bert4RecOptions(ModelOptions):
+    """What a configuration says of `bert4rec`.
+
+    Attributes:
+      dimension: d, width of item and user vectors.
+      max_history: newest events that are read.
+      layers, heads: of the Transformer.
+      intermediate: width of the feed-forward part.
+      dropout: of embeddings, attention and both branches of a layer.
+      mask_share: share of events hidden in a training step.
+    """
+
+    entry: str = "bert4rec"
+    dimension: int = number(64, 1, 1e5)
+    max_history: int = number(50, 1, 1e5)
+    layers: int = number(2, 1, 1000)
+    heads: int = number(2, 1, 1000)
+    intermediate: int = number(256, 1, 1e6)
+    dropout: float = number(0.2, 0, 0.99)
+    mask_share: float = number(0.2, 0.01, 0.99)
+
+    def check(self) -> None:
+        if self.dimension % self.heads:
+            raise ValueError(
+                f"`model.dimension` is {self.dimension} and `model.heads` {self.heads}; expected a dimension that the "
+                "heads can share out evenly."
+            )
+
+
+class Bert4Rec(SequenceModel):
+    """The user vector is the state of a hidden event put after the history.
+
+    Training hides a share of the events, positives of the decision among them (one of them a step stands last), and
+    asks for them with the softmax over the whole catalogue.
+
+    Args:
+      items, dimension, max_history, dropout: as for `SequenceModel`.
+      layers, heads: of the Transformer.
+      intermediate: width of its feed-forward part.
+      mask_share: share of events hidden in a training step; the last one always is in one of five.
+
+    Example:
+      >>> model = Bert4Rec(items=5, dimension=8, max_history=4, dropout=0.0, layers=1, heads=2, intermediate=16,
+      ...                  mask_share=0.2)
+      >>> history = {features.HISTORY_ITEMS_XF: tf.constant([[2, 3, 0], [6, 0, 0]])}
+      >>> model.score_catalogue(model.encode_user(history)).shape
+      TensorShape([2, 5])
+
+    Reference: Sun et al., BERT4Rec (2019).
+    """
+
+    def __init__(
+        self,
+        items: int,
+        dimension: int,
+        max_history: int,
+        dropout: float,
+        layers: int,
+        heads: int,
+        intermediate: int,
+        mask_share: float,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(items, dimension, max_history, dropout, **kwargs)
+        self.layers_number, self.heads, self.intermediate = layers, heads, intermediate
+        self.mask_share = mask_share
+        small = tf.keras.initializers.RandomNormal(stddev=0.02)
+        self.hidden_item = self.add_weight(name="hidden_item", shape=[dimension], initializer=small)
+        self.places = self.add_weight(
+            name="places",
+            shape=[max_history + 1, dimension],
+            initializer=tf.keras.initializers.RandomNormal(stddev=0.02),
+        )
+        self.bias = self.add_weight(name="bias", shape=[items], initializer="zeros")
+        self.input_norm = tf.keras.layers.LayerNormalization(epsilon=1e-6, name="input_norm")
+        self.input_norm.build([None, None, dimension])
+        self.blocks = [
+            TransformerBlock(dimension, heads, intermediate, dropout, name=f"block_{i}") for i in range(layers)
+        ]
+        for block in self.blocks:
+            block.build([None, None, dimension])
+        self.built = True
+
+    def encode_sequence(self, rows: tf.Tensor, mask: tf.Tensor, training: bool) -> tf.Tensor:
+        """As for `SequenceModel`, with a hidden event after the last."""
+        rows = tf.pad(rows, [[0, 0], [0, 1]])
+        mask = tf.pad(mask, [[0, 0], [0, 1]], constant_values=True)
+        hidden = tf.one_hot(tf.fill([tf.shape(rows)[0]], tf.shape(rows)[1] - 1), tf.shape(rows)[1]) > 0
+        return self._states(rows, mask, hidden, training)
+
+    def raw_scores(self, state: Any) -> tf.Tensor:
+        return super().raw_scores(state) + tf.cast(self.bias, tf.float32)
+
+    def compute_losses(self, inputs: Tensors, labels: tf.Tensor, training: bool) -> dict[str, tf.Tensor]:
+        rows, mask = self._newest(catalogue_rows(inputs[features.HISTORY_ITEMS_XF]))
+        candidates = catalogue_rows(inputs[features.CANDIDATE_ITEMS_XF])
+        usable = tf.logical_and(labels > 0, candidates >= 0)
+        # One of the positives, at random, is the last event.
+        chosen = tf.argmax(tf.where(usable, tf.random.uniform(tf.shape(labels)), -1.0), 1, tf.int32)
+        last = tf.where(tf.reduce_any(usable, 1), tf.gather(candidates, chosen, batch_dims=1), -1)
+        rows = tf.concat([rows, tf.maximum(last, 0)[:, tf.newaxis]], 1)
+        mask = tf.concat([mask, (last >= 0)[:, tf.newaxis]], 1)
+        if training:
+            drawn = tf.random.uniform(tf.shape(mask)) < self.mask_share
+            only_last = tf.logical_and(tf.random.uniform(tf.shape(last)) < 0.2, last >= 0)
+        else:
+            drawn = tf.zeros_like(mask)
+            only_last = last >= 0
+        at_end = tf.one_hot(tf.fill([tf.shape(rows)[0]], tf.shape(rows)[1] - 1), tf.shape(rows)[1]) > 0
+        hidden = tf.where(only_last[:, tf.newaxis], at_end, drawn)
+        hidden = tf.logical_and(hidden, mask)
+        states = self._states(rows, mask, hidden, training)
+        places = tf.where(hidden)
+        loss = self.cross_entropy(tf.gather_nd(states, places), tf.gather_nd(rows, places))
+        return {"loss": loss, "catalogue": loss}
+
+    def cross_entropy(self, vectors: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        one = tf.ones_like(vectors[:, :1], tf.float32)
+        table = tf.concat([self._vectors(), tf.cast(self.bias, tf.float32)[:, tf.newaxis]], 1)
+        logits = tf.matmul(tf.concat([tf.cast(vectors, tf.float32), one], 1), table, transpose_b=True)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
+        return tf.math.divide_no_nan(tf.reduce_sum(losses), tf.cast(tf.size(targets), tf.float32))
+
+    def _states(self, rows: tf.Tensor, mask: tf.Tensor, hidden: tf.Tensor, training: bool) -> tf.Tensor:
+        dtype = self.compute_dtype
+        embedded = tf.gather(tf.cast(self.item_embeddings, dtype), rows)
+        embedded = tf.where(hidden[:, :, tf.newaxis], tf.cast(self.hidden_item, dtype), embedded)
+        embedded += tf.cast(self.places, dtype)[self.max_history + 1 - tf.shape(rows)[1] :]
+        states = self.input_dropout(self.input_norm(embedded), training=training)
+        for block in self.blocks:
+            states = block(states, mask, training=training)
+        return states
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "layers": self.layers_number,
+            "heads": self.heads,
+            "intermediate": self.intermediate,
+            "mask_share": self.mask_share,
+        }
+
+
+def build(options: Bert4RecOptions, sizes: Sizes, losses: LossOptions) -> Bert4Rec:
+    """An untrained BERT4Rec of a shop's sizes."""
+    del losses
+    return Bert4Rec(
+        sizes.items,
+        options.dimension,
+        options.max_history,
+        options.dropout,
+        options.layers,
+        options.heads,
+        options.intermediate,
+        options.mask_share,
+        name="bert4rec",
+    )
+
+
+ENTRY = Entry(
+    purpose="Items of a sequence, by a Transformer that looks both ways and fills in hidden ones",
+    task="ranking",
+    gate_metric="ndcg@10",
+    signatures=("rank", "recommend"),
+    options=Bert4RecOptions,
+    build=build,
+)

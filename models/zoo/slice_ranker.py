@@ -1,0 +1,119 @@
+"""The flagship: profile encoder, slice autoencoder, merge layer and ranking head, with explicit paths beside them."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from models.options import LossOptions, ModelOptions, TextEncoderOptions, choice, number
+from models.profile_encoder import ProfileEncoder
+from models.ranker import Ranker
+from models.ranker_config import RankerConfig
+from models.registry import Entry
+from models.sizes import Sizes
+
+
+@dataclass(frozen=True)
+class SliceRankerOptions(ModelOptions):
+    """What a configuration says of the `slice_ranker`.
+
+    Attributes:
+      dimension: d, width of user and item vectors.
+      dropout: of embeddings, slices and fusion.
+      text_encoder: the BERT.
+      max_history: newest events cut into slices; a multiple of `slice_length`.
+      slice_length: L, events a slice.
+      slice_layers, slice_heads: of the slice Transformer.
+      code_dimension: width of the autoencoder's code C_i.
+      merge: `weighted`, `mean`, `attention` or `concat`.
+      merge_source: `codes` (C_i) or `vectors` (X_i).
+      use_profile, use_autoencoder, use_merge: parts to switch off for ablations.
+      use_cooccurrence: what is bought beside what, learned as vectors of their own for the items of the history.
+      use_mixture: score repeats and other items by two distributions, weighed by a gate, instead of by one.
+      use_copy, use_popularity, use_lexical: the explicit paths: repeats and frequency, popularity, words of the query.
+      decay_days: time constants of the co-occurrence path's sums, and initial ones of the copy path's decayed counts.
+      popularity_days: windows of the popularity path.
+      id_dropout: share of item ids hidden in training, so that text and attributes alone learn to carry an item.
+      history_dropout: share of history events hidden from the slices, and of its items from the co-occurrence path, in
+        training.
+      item_text: `table` (item texts are encoded once an epoch) or `through` (in every step, so that BERT learns from
+        them).
+    """
+
+    entry: str = "slice_ranker"
+    dimension: int = number(64, 1, 1e5)
+    dropout: float = number(0.2, 0, 0.99)
+    text_encoder: TextEncoderOptions = field(default_factory=TextEncoderOptions)
+    max_history: int = number(64, 1, 1e6)
+    slice_length: int = number(16, 1, 1e5)
+    slice_layers: int = number(1, 1, 1000)
+    slice_heads: int = number(2, 1, 1000)
+    code_dimension: int = number(32, 1, 1e5)
+    merge: str = choice("weighted", "mean", "attention", "concat")
+    merge_source: str = choice("codes", "vectors")
+    use_profile: bool = True
+    use_autoencoder: bool = True
+    use_merge: bool = True
+    use_cooccurrence: bool = True
+    use_mixture: bool = True
+    use_copy: bool = True
+    use_popularity: bool = True
+    use_lexical: bool = True
+    decay_days: tuple[float, ...] = number((7.0, 30.0, 120.0), 1e-3, 1e6)
+    popularity_days: tuple[int, ...] = number((7, 30, 365), 1, 1e6)
+    id_dropout: float = number(0.1, 0, 0.99)
+    history_dropout: float = number(0.0, 0, 0.99)
+    item_text: str = choice("table", "through")
+
+    def check(self) -> None:
+        if self.max_history % self.slice_length:
+            raise ValueError(
+                f"`model.max_history` is {self.max_history} and `model.slice_length` {self.slice_length}; expected "
+                f"whole slices, such as a `max_history` of "
+                f"{self.slice_length * (self.max_history // self.slice_length + 1)}."
+            )
+        if self.dimension % self.slice_heads:
+            raise ValueError(
+                f"`model.dimension` is {self.dimension} and `model.slice_heads` {self.slice_heads}; expected a "
+                "dimension that the heads can share out evenly."
+            )
+        self.text_encoder.check()
+
+    @property
+    def text_encoders(self) -> dict[str, TextEncoderOptions]:
+        return {"text_encoder": self.text_encoder}
+
+    @property
+    def static_shapes(self) -> bool:
+        return self.item_text == "table" and self.text_encoder.trainable == "frozen"
+
+
+def build(options: SliceRankerOptions, sizes: Sizes, losses: LossOptions) -> Ranker:
+    """An untrained ranker of a shop's sizes."""
+    encoder = ProfileEncoder.from_options(
+        options.text_encoder, sizes.wordpieces, dimension=options.dimension, name="text_encoder"
+    )
+    wanted = {field.name for field in dataclasses.fields(RankerConfig)}
+
+    def shared(part: Sizes | LossOptions | SliceRankerOptions) -> dict[str, Any]:
+        return {name: value for name, value in vars(part).items() if name in wanted}
+
+    config = RankerConfig(
+        **shared(sizes),
+        **shared(options),
+        **shared(losses),
+        slices=options.max_history // options.slice_length,
+        loss_weights={name: getattr(losses, name) for name in Ranker.LOSSES},
+    )
+    return Ranker(config, encoder)
+
+
+ENTRY = Entry(
+    purpose="Ranking from profile text, long behaviour, query and context, with repeats, trend and co-occurrence",
+    task="ranking",
+    gate_metric="ndcg@10",
+    signatures=("rank", "recommend", "search", "profile"),
+    options=SliceRankerOptions,
+    build=build,
+)

@@ -1,0 +1,88 @@
+"""Every ranking entry of the zoo on the tiny shop: fitted, exported, asked; as a long test, through the pipeline."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  (registers the tokeniser's ops)
+import yaml
+
+from models import features, registry
+from serving import contract
+from serving.client import Client, build_inputs
+from serving.requests import Request
+from serving.server.process import ServerProcess
+from tfx_pipeline import settings as settings_lib
+from tfx_pipeline import trainer
+
+CONTEXT = ("country", "gender", "age_band")
+ENTRIES = [name for name in registry.names() if name != "slice_ranker"]  # which the tiny pipeline itself runs with
+SHORT = {"epochs": 1, "batch_size": 64, "validation_decisions": 50}
+MOMENT = 1_711_000_000
+
+
+def _settings(tiny, name):
+    own = settings_lib.load(tiny.folder / "tiny.yaml")
+    other = settings_lib.load(tiny.folder / "tiny.yaml", name)
+    return dataclasses.replace(own, model=other.model, train=dataclasses.replace(other.train, **SHORT))
+
+
+def _request(item_ids):
+    history = [(item, "click", MOMENT - 1000 * (9 - place)) for place, item in enumerate(item_ids[:3])]
+    return Request(
+        user_id="u",
+        request_time=MOMENT,
+        history=[*history, ("no such item", "click", MOMENT - 5)],
+        candidates=["not known", *item_ids[:4]],
+        candidate_text=["waterproof boots", "", "", "", ""],
+        exclude=item_ids[3:6],
+    )
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_an_entry_is_fitted_exported_and_asked(tiny, name, tmp_path):
+    run = tiny.last_run()
+    splits = [f"{run['transformed_examples']}/Split-{split}/*" for split in ("train", "eval", "catalogue")]
+    data = trainer.split_files(splits[:1], splits[1:], run["transform_graph"])
+    model = str(tmp_path / "model")
+    folders = {"log_dir": str(tmp_path / "logs"), "checkpoints": str(tmp_path / "checkpoints")}
+    fitted = trainer.fit_and_export(_settings(tiny, name), data, export_dir=model, **folders)
+    assert 0 < fitted["metrics"]["ndcg@10"] <= 1
+    loaded = tf.saved_model.load(model)
+    assert set(loaded.signatures) == {contract.SERVING_DEFAULT, *registry.entry(name).signatures}
+    item_ids = [entry.decode() for entry in data.transform.vocabulary_by_name(features.ITEM_VOCABULARY)]
+    request = _request(item_ids)
+
+    def ask(signature):
+        arrays = build_inputs(signature, [request, Request()], CONTEXT)
+        return loaded.signatures[signature](**{key: tf.constant(value) for key, value in arrays.items()})
+
+    best = ask(contract.RECOMMEND)
+    found = best[contract.ITEM_IDS].numpy()[0]
+    answered = [item.decode() for item in found if item]
+    assert len(set(answered)) == len(answered) > 50
+    assert not set(answered) & set(request.exclude)
+    by_score = dict(zip(answered, best[contract.SCORES].numpy()[0], strict=False))
+    assert (np.diff(list(by_score.values())) <= 0).all()
+    ranked = ask(contract.RANK)[contract.SCORES].numpy()[0]
+    for item, score in zip(request.candidates, ranked, strict=True):
+        assert np.isfinite(score)
+        if item in by_score:
+            assert score == pytest.approx(by_score[item], abs=1e-4)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ENTRIES)
+def test_an_entry_goes_through_the_pipeline_and_answers(tiny, name):
+    own = yaml.safe_load((tiny.folder / "tiny.yaml").read_text(encoding="utf-8"))
+    short = {key: value for key, value in SHORT.items() if key != "batch_size"}
+    own["models"] = {name: {"train": short, "evaluate": {"thresholds": {"ndcg@10": 0.01}}}}
+    config = tiny.folder / "entry.yaml"
+    config.write_text(yaml.safe_dump(own), encoding="utf-8")
+    printed = tiny.run(PIPELINE_CONFIG=str(config), PIPELINE_ENTRY=name)
+    serving = tiny.folder / "runs" / f"tiny_{name}" / "serving" / "ranker"
+    assert list(serving.glob("[0-9]*/saved_model.pb")), printed
+    with ServerProcess(pathlib.Path(serving), "ranker") as server, Client(server.address, "ranker", CONTEXT) as client:
+        assert len(client.recommend(Request(user_id="nobody")).item_ids) > 50
