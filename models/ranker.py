@@ -25,6 +25,7 @@ from models.ranker_config import RankerConfig
 from models.ranking_head import RankingHead
 from models.slice_autoencoder import SliceAutoencoder
 from models.user_state import RankerState
+from models.word_bag import WordBag
 
 
 class Ranker(CatalogueModel):
@@ -83,6 +84,9 @@ class Ranker(CatalogueModel):
             name="item_encoder",
             dtype="float32",
         )
+        if config.use_words:
+            words, special = text_encoder.bert_config["vocab_size"], config.special_tokens
+            self.word_bag = WordBag(words, width, special, name="word_bag", dtype="float32")
         self.type_embeddings = tf.keras.layers.Embedding(config.event_types, width, name="type_embeddings")
         self.gap_embeddings = tf.keras.layers.Embedding(config.gap_buckets, width, name="gap_embeddings")
         self.context_embeddings = {
@@ -208,7 +212,7 @@ class Ranker(CatalogueModel):
         else:
             item_pooled = wanted(self.item_encoder.text_vectors)
         kept = self.item_encoder.kept(rows, training)
-        items = self.item_encoder(item_pooled, rows, kept, training=training)
+        items = self._vectors(item_pooled, rows, kept, training)
         positions = catalogue_rows(inputs[features.HISTORY_ITEMS_XF]) if sample is None else sample.positions
         slices = self._slices(inputs, items, positions, training)
         query, match = self.query_match(
@@ -263,6 +267,16 @@ class Ranker(CatalogueModel):
             servable=servable,
             sample=sample,
         )
+
+    def _vectors(
+        self, pooled: tf.Tensor | None, rows: tf.Tensor | None, kept: tf.Tensor | None, training: bool
+    ) -> tf.Tensor:
+        """Item vectors as `ItemEncoder` makes them, with the words of the items' texts where they count."""
+        items = self.item_encoder(pooled, rows, kept, training=training)
+        if not self.config.use_words:
+            return items
+        tokens = tf.convert_to_tensor(self.item_tokens) if rows is None else tf.gather(self.item_tokens, rows)
+        return items + self.word_bag(tokens)
 
     def _evidence(self, match: tf.Tensor, repeated: tf.Tensor, servable: tf.Tensor, sample: Sample | None) -> tf.Tensor:
         """log of Σ exp(match) over the history by that over other items, [B, 1]; 0 where one of them has no item."""
@@ -346,6 +360,8 @@ class Ranker(CatalogueModel):
         texts, where, words = self._cold_text(inputs, training)
         in_table = tf.cast(known, tf.float32)[:, :, tf.newaxis]
         cold_item = tf.cast(self.item_encoder.from_text(texts), tf.float32)
+        if self.config.use_words:
+            cold_item = tf.tensor_scatter_nd_add(cold_item, where, tf.cast(self.word_bag(words), tf.float32))
         items = tf.gather(state.items, rows) * in_table + cold_item * (1 - in_table)
         counted = None
         if state.features is not None:
@@ -373,7 +389,7 @@ class Ranker(CatalogueModel):
         return tf.scatter_nd(where, pooled, [batch, number, self.text_encoder.hidden_size]), where, tokens
 
     def item_vectors(self) -> tf.Tensor:
-        return self.item_encoder(None)
+        return self._vectors(None, None, None, training=False)
 
     # --- training ------------------------------------------------------------------------------------------------
 

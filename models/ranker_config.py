@@ -19,7 +19,7 @@ class RankerConfig:
       days: days in the popularity table.
       dimension, dropout, slice_length, slices, slice_layers, slice_heads, code_dimension, merge, merge_source,
         use_profile, use_autoencoder, use_merge, use_cooccurrence, use_mixture, use_copy, use_popularity, use_lexical,
-        decay_days, popularity_days, id_dropout, history_dropout: as in the pipeline's model settings.
+        use_words, decay_days, popularity_days, id_dropout, history_dropout: as in the pipeline's model settings.
       special_tokens: ids of the text vocabulary that are no words.
       item_text: `table` (item texts are encoded once, and again whenever the trainer says so) or `through` (in every
         training step, so that BERT learns from them).
@@ -59,6 +59,7 @@ class RankerConfig:
     use_copy: bool = True
     use_popularity: bool = True
     use_lexical: bool = True
+    use_words: bool = False
     special_tokens: tuple[int, ...] = (0, 1, 2, 3, 4)
     decay_days: tuple[float, ...] = (7.0, 30.0, 120.0)
     popularity_days: tuple[int, ...] = (7, 30, 365)

@@ -32,6 +32,7 @@ class SliceRankerOptions(ModelOptions):
       use_cooccurrence: what is bought beside what, learned as vectors of their own for the items of the history.
       use_mixture: score repeats and other items by two distributions, weighed by a gate, instead of by one.
       use_copy, use_popularity, use_lexical: the explicit paths: repeats and frequency, popularity, words of the query.
+      use_words: a learned vector for each word of an item's text, beside what BERT makes of it.
       decay_days: time constants of the co-occurrence path's sums, and initial ones of the copy path's decayed counts.
       popularity_days: windows of the popularity path.
       id_dropout: share of item ids hidden in training, so that text and attributes alone learn to carry an item.
@@ -60,6 +61,7 @@ class SliceRankerOptions(ModelOptions):
     use_copy: bool = True
     use_popularity: bool = True
     use_lexical: bool = True
+    use_words: bool = False
     decay_days: tuple[float, ...] = number((7.0, 30.0, 120.0), 1e-3, 1e6)
     popularity_days: tuple[int, ...] = number((7, 30, 365), 1, 1e6)
     id_dropout: float = number(0.1, 0, 0.99)

@@ -17,6 +17,7 @@ from models.profile_encoder import ProfileEncoder
 from models.query_match import QueryMatch
 from models.ranking_head import RankingHead
 from models.slice_autoencoder import SliceAutoencoder
+from models.word_bag import WordBag
 
 rng = np.random.default_rng(0)
 
@@ -65,6 +66,18 @@ PARTS = {
         [normal(3, 3, 8), tf.constant([[True, True, False], [True, True, True], [True, False, False]])],
         # A softmax does not change when all its inputs move by the same amount, so a key's bias is idle.
         dict(without_gradient=["key/bias"]),
+    ),
+    "causal_block": (
+        TransformerBlock,
+        dict(dimension=8, heads=2, intermediate_dimension=16, dropout=0.1, causal=True),
+        [normal(3, 3, 8), tf.constant([[True, True, False], [True, True, True], [True, False, False]])],
+        dict(without_gradient=["key/bias"]),
+    ),
+    "word_bag": (
+        WordBag,
+        dict(wordpieces=9, dimension=3, ignored=(0, 2)),
+        [tf.constant([[2, 5, 7, 0], [2, 3, 0, 0], [5, 3, 7, 6]])],
+        {},
     ),
     "slice_autoencoder": (
         SliceAutoencoder,

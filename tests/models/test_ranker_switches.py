@@ -20,6 +20,7 @@ SWITCHES = {
     "no_repeats": {"use_copy": False, "use_mixture": False},
     "no_popularity": {"use_popularity": False},
     "no_lexical": {"use_lexical": False},
+    "words": {"use_words": True},
     "no_paths": {"use_copy": False, "use_popularity": False, "use_lexical": False},
     "mean": {"merge": "mean"},
     "attention": {"merge": "attention"},
