@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +13,7 @@ from models import features
 from models.item_encoder import ItemTable
 from models.layers.repeat_mixture import RepeatMixture
 from models.profile_encoder import ProfileEncoder
+from models.shopper import Shopper
 from models.user_state import UserState
 
 Tensors = Mapping[str, tf.Tensor]
@@ -81,6 +82,18 @@ class CatalogueModel(tf.keras.Model, metaclass=abc.ABCMeta):
     def learns_text(self) -> bool:
         """Whether training changes its BERT."""
         return self.text_encoder is not None and self.text_encoder.fine_tuning != "frozen"
+
+    @property
+    def counts(self) -> bool:
+        """Whether `count` must be called before training, and in its place for a `CountedModel`."""
+        return False
+
+    def count(self, shoppers: Iterable[Shopper]) -> None:
+        """Fills the tables that are counted, where the model has any.
+
+        Args:
+          shoppers: every user once.
+        """
 
     def refresh_item_text(self) -> None:
         """Encodes the texts of all items anew, where there is a text encoder that may have changed."""

@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-import abc
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 import tensorflow as tf
 
 from models import features
 from models.catalogue_model import CatalogueModel, Tensors, catalogue_rows
 from models.user_state import UserState
-
-
-@dataclass(frozen=True)
-class Shopper:
-    """What one user did, as far as it may be counted.
-
-    Attributes:
-      history: int [H], rows of the catalogue, oldest first, as often as they were met.
-      positives: int [P], rows of what the newest decision found to be chosen then.
-    """
-
-    history: np.ndarray
-    positives: np.ndarray
-
-    @property
-    def sequence(self) -> np.ndarray:
-        """Int [H + P], everything in its order."""
-        return np.concatenate([self.history, self.positives])
 
 
 @dataclass
@@ -60,13 +39,9 @@ class CountedModel(CatalogueModel):
         super().__init__(items, **kwargs)
         self.one_decision_a_user = True
 
-    @abc.abstractmethod
-    def count(self, shoppers: Iterable[Shopper]) -> None:
-        """Fills the model's tables.
-
-        Args:
-          shoppers: every user once.
-        """
+    @property
+    def counts(self) -> bool:
+        return True
 
     def encode_user(self, inputs: Tensors, training: bool = False) -> CountedState:
         del training

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,11 +18,13 @@ from models.fusion import UserFusion
 from models.item_encoder import ItemEncoder, ItemTable
 from models.layers.repeat_mixture import RepeatMixture
 from models.merge import MergeLayer
+from models.neighbour_path import NeighbourPath
 from models.paths import PopularityPath, RepeatPath, named_items
 from models.profile_encoder import ProfileEncoder
 from models.query_match import QueryMatch
 from models.ranker_config import RankerConfig
 from models.ranking_head import RankingHead
+from models.shopper import Shopper
 from models.slice_autoencoder import SliceAutoencoder
 from models.user_state import RankerState
 from models.word_bag import WordBag
@@ -114,6 +116,10 @@ class Ranker(CatalogueModel):
                 name="cooccurrence_path",
                 dtype="float32",
             )
+        if config.neighbours:
+            self.neighbour_path = NeighbourPath(
+                config.items, config.neighbours, max_history=config.slices * config.slice_length, name="neighbour_path"
+            )
         interactions = 0
         if config.use_copy or config.use_mixture:
             self.repeat_path = RepeatPath(
@@ -186,6 +192,14 @@ class Ranker(CatalogueModel):
             self.sampler.set_table(sales.sum(0), table.servable)
         self.refresh_item_text()
 
+    @property
+    def counts(self) -> bool:
+        return bool(self.config.neighbours)
+
+    def count(self, shoppers: Iterable[Shopper]) -> None:
+        if self.config.neighbours:
+            self.neighbour_path.count(list(shoppers))
+
     def refresh_item_text(self, batch_size: int = 64) -> None:
         """Encodes the texts of all items anew; needed after BERT has changed, and before export."""
         if self._compiled.encode is None:
@@ -213,7 +227,8 @@ class Ranker(CatalogueModel):
             item_pooled = wanted(self.item_encoder.text_vectors)
         kept = self.item_encoder.kept(rows, training)
         items = self._vectors(item_pooled, rows, kept, training)
-        positions = catalogue_rows(inputs[features.HISTORY_ITEMS_XF]) if sample is None else sample.positions
+        catalogue_positions = catalogue_rows(inputs[features.HISTORY_ITEMS_XF])
+        positions = catalogue_positions if sample is None else sample.positions
         slices = self._slices(inputs, items, positions, training)
         query, match = self.query_match(
             self._pooled(inputs, features.QUERY_TOKENS_XF, features.QUERY_POOLED_XF, training),
@@ -234,6 +249,10 @@ class Ranker(CatalogueModel):
         if config.use_cooccurrence:
             gaps = inputs[features.HISTORY_GAPS_XF]
             similar = self.cooccurrence_path(positions, gaps, kept, asked, rows, training=training)
+        if config.neighbours:
+            users = inputs[features.USER_KEY_XF] if training else None
+            near = self.neighbour_path(catalogue_positions, users, rows, training=training)
+            similar = near if similar is None else similar + near
         servable = tf.cast(wanted(self.servable), tf.float32)
         interactions: list[tf.Tensor] = []
         repeated = None

@@ -19,7 +19,7 @@ from models.sizes import Sizes
 from tfx_pipeline.settings import Settings
 from tfx_pipeline.shoppers import newest_records
 
-_SCALARS = (features.REQUEST_DAY_XF,)
+_SCALARS = (features.REQUEST_DAY_XF, features.USER_KEY_XF)
 
 Encode = Callable[[tf.Tensor], tf.Tensor]
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from models import features
-from models.counted_model import Shopper
+from models.shopper import Shopper
 
 _BATCH = 1024
 
@@ -49,11 +49,12 @@ def read_shoppers(files: Sequence[str], transform: tft.TFTransformOutput) -> Ite
       transform: Transform's output, for the feature spec.
     """
     names = (features.HISTORY_ITEMS_XF, features.CANDIDATE_ITEMS_XF, features.LABEL)
-    spec = {name: transform.transformed_feature_spec()[name] for name in names}
+    spec = {name: transform.transformed_feature_spec()[name] for name in (*names, features.USER_KEY_XF)}
     for records in newest_records(files, transform).batch(_BATCH):
         parsed = tf.io.parse_example(records, spec)
-        for history, candidates, labels in zip(*(_rows(parsed[name]) for name in names), strict=True):
-            yield Shopper(_known(history), _known(candidates[labels > 0]))
+        keys = parsed[features.USER_KEY_XF].numpy().ravel().tolist()
+        for key, history, candidates, labels in zip(keys, *(_rows(parsed[name]) for name in names), strict=True):
+            yield Shopper(_known(history), _known(candidates[labels > 0]), key)
 
 
 def _records(files: Sequence[str]) -> tf.data.Dataset:

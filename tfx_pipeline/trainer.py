@@ -199,10 +199,10 @@ def fit(
         epochs = final["best_epoch"] if final else train.epochs
         keeper = CheckpointKeeper(checkpoints, None if final else train.monitor, train.patience)
         ranking = None if final else CatalogueRanking(model, held_out)
-        if isinstance(model, CountedModel):
+        if model.counts:
             print("  counting users and items", flush=True)
             model.count(read_shoppers(data.train_files, data.transform))
-        else:
+        if not isinstance(model, CountedModel):
             _train(settings, data, hardware, model, keeper, ranking, epochs, log_dir)
             keeper.restore_best(model)
     if hardware.policy != _FLOAT32:

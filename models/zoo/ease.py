@@ -10,10 +10,11 @@ import numpy as np
 import scipy.sparse as sparse
 import tensorflow as tf
 
-from models.counted_model import CountedModel, CountedState, Shopper
+from models.counted_model import CountedModel, CountedState
 from models.options import LossOptions, ModelOptions, number
 from models.paths import named_items
 from models.registry import Entry
+from models.shopper import Shopper
 from models.sizes import Sizes
 
 #: The matrix has V² numbers of 4 bytes, and its inverse takes some V³ steps.

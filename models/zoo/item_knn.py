@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import scipy.sparse as sparse
 import tensorflow as tf
 
-from models.counted_model import CountedModel, CountedState, Shopper
+from models.counted_model import CountedModel, CountedState
+from models.neighbours import PairWeights, count_neighbours
 from models.options import LossOptions, ModelOptions, number
 from models.registry import Entry
+from models.shopper import Shopper
 from models.sizes import Sizes
 
 
@@ -43,11 +43,9 @@ class ItemKnnOptions(ModelOptions):
 
 
 class ItemKnn(CountedModel):
-    """score(j) = Σ_i decay^age(i) · w(i, j) over the items i of the newest events, with counted weights w.
+    """score(j) = Σ_i decay^age(i) · w(i, j) over the items i of the newest events, w being `count_neighbours`'.
 
-    w(i, j) = c(i, j) / (n(i)^from · n(j)^to), where c(i, j) sums (b - a)^-nearness over all users who met i at place a
-    and j at a later place b, plus `backward` times c(j, i), and n(i) is 1 plus the events of i. The age of an event is
-    the number of known ones after it.
+    The age of an event is the number of known ones after it; a little popularity is added to all.
 
     Args:
       items: V.
@@ -68,45 +66,15 @@ class ItemKnn(CountedModel):
         self.built = True
 
     def count(self, shoppers: Iterable[Shopper]) -> None:
-        options, items = self._options, self.items
-        events = np.zeros(items)
-        found = sparse.csr_matrix((items, items))
-        first: list[np.ndarray] = []
-        second: list[np.ndarray] = []
-        values: list[np.ndarray] = []
-        held = 0
-
-        def gathered() -> sparse.csr_matrix:
-            places = (np.concatenate(first), np.concatenate(second))
-            return sparse.csr_matrix((np.concatenate(values), places), shape=(items, items))
-
-        for shopper in shoppers:
-            sequence = shopper.sequence[-options.max_history :]
-            np.add.at(events, sequence, 1)
-            a, b = np.triu_indices(len(sequence), 1)
-            first.append(sequence[a])
-            second.append(sequence[b])
-            values.append((b - a) ** -float(options.nearness))
-            held += len(a)
-            if held > 5_000_000:
-                found, held = found + gathered(), 0
-                first, second, values = [], [], []
-        if first:
-            found = found + gathered()
-        several = 1.0 + events
-        pairs = sparse.diags(several**-options.from_exponent) @ (found + options.backward * found.T)
-        pairs = (pairs @ sparse.diags(several**-options.to_exponent)).tocsr()
-        pairs.setdiag(0)
-        neighbours = np.zeros(self.neighbours.shape, np.int32)
-        weights = np.zeros(self.weights_of.shape, np.float32)
-        for row in range(items):
-            start, end = pairs.indptr[row : row + 2]
-            order = np.argsort(-pairs.data[start:end], kind="stable")[: neighbours.shape[1]]
-            neighbours[row, : len(order)] = pairs.indices[start:end][order]
-            weights[row, : len(order)] = pairs.data[start:end][order]
-        self.neighbours.assign(neighbours)
-        self.weights_of.assign(weights)
-        self.share.assign(events / max(1.0, events.sum()))
+        options = self._options
+        pairs = PairWeights(
+            options.max_history, options.nearness, options.backward, options.from_exponent, options.to_exponent
+        )
+        sequences = (shopper.sequence for shopper in shoppers)
+        found = count_neighbours(sequences, self.items, options.neighbours, pairs)
+        self.neighbours.assign(found.rows)
+        self.weights_of.assign(found.weights)
+        self.share.assign(found.events / max(1.0, found.events.sum()))
 
     def raw_scores(self, state: CountedState) -> tf.Tensor:
         known = state.positions >= 0

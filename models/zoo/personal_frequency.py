@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from models.counted_model import CountedModel, CountedState, Shopper, summed
+from models.counted_model import CountedModel, CountedState, summed
 from models.item_encoder import ItemTable
 from models.options import LossOptions, ModelOptions, number
 from models.registry import Entry
@@ -52,9 +51,6 @@ class PersonalFrequency(CountedModel):
         recent = sales[-self.crowd_days :].sum(0)
         # At most 1e-6, less than an event of long ago counts; all sales order what has none of late.
         self.crowd.assign(1e-6 * (recent / (1 + recent.max()) + 1e-3 * total / (1 + total.max())))
-
-    def count(self, shoppers: Iterable[Shopper]) -> None:
-        """Does nothing: the request brings the history, and the catalogue its sales."""
 
     def raw_scores(self, state: CountedState) -> tf.Tensor:
         weights = tf.ones_like(state.gaps)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from models.counted_model import CountedModel, CountedState, Shopper
+from models.counted_model import CountedModel, CountedState
 from models.item_encoder import ItemTable
 from models.options import LossOptions, ModelOptions, number
 from models.registry import Entry
@@ -59,9 +58,6 @@ class Popularity(CountedModel):
         super().set_catalogue(table, sales, first_day)
         self.cumulative.assign(np.concatenate([np.zeros_like(sales[:1]), np.cumsum(sales, 0)]))
         self.first_day.assign(first_day)
-
-    def count(self, shoppers: Iterable[Shopper]) -> None:
-        """Does nothing: the sales of the catalogue say it all."""
 
     def raw_scores(self, state: CountedState) -> tf.Tensor:
         end = tf.clip_by_value(tf.cast(state.day, tf.int64) - self.first_day, 0, self.days)

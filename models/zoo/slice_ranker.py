@@ -33,6 +33,7 @@ class SliceRankerOptions(ModelOptions):
       use_mixture: score repeats and other items by two distributions, weighed by a gate, instead of by one.
       use_copy, use_popularity, use_lexical: the explicit paths: repeats and frequency, popularity, words of the query.
       use_words: a learned vector for each word of an item's text, beside what BERT makes of it.
+      neighbours: kept for each item of what is counted to be met near it; 0 leaves that path out.
       decay_days: time constants of the co-occurrence path's sums, and initial ones of the copy path's decayed counts.
       popularity_days: windows of the popularity path.
       id_dropout: share of item ids hidden in training, so that text and attributes alone learn to carry an item.
@@ -62,6 +63,7 @@ class SliceRankerOptions(ModelOptions):
     use_popularity: bool = True
     use_lexical: bool = True
     use_words: bool = False
+    neighbours: int = number(0, 0, 1e5)
     decay_days: tuple[float, ...] = number((7.0, 30.0, 120.0), 1e-3, 1e6)
     popularity_days: tuple[int, ...] = number((7, 30, 365), 1, 1e6)
     id_dropout: float = number(0.1, 0, 0.99)

@@ -179,6 +179,7 @@ def request(**changes):
         features.HISTORY_GAPS_XF: [[9.0, 3, 2, 1, 0.5], [0] * 5, [2.0, 1, 0, 0, 0]],
         features.HISTORY_GAP_BUCKETS_XF: [[4, 3, 2, 1, 1], [0] * 5, [2, 1, 0, 0, 0]],
         features.REQUEST_DAY_XF: [105, 120, 103],
+        features.USER_KEY_XF: [10, 12, 13],
         features.context_xf("country"): [2, 0, 1],
         features.CANDIDATE_ITEMS_XF: [[2, 7, 1, 4], [3, 6, 1, 0], [5, 2, 3, 0]],
         features.CANDIDATE_TEXT_POSITIONS_XF: [[2], [-1], [-1]],

@@ -21,6 +21,7 @@ SWITCHES = {
     "no_popularity": {"use_popularity": False},
     "no_lexical": {"use_lexical": False},
     "words": {"use_words": True},
+    "neighbours": {"neighbours": 4},
     "no_paths": {"use_copy": False, "use_popularity": False, "use_lexical": False},
     "mean": {"merge": "mean"},
     "attention": {"merge": "attention"},

@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from models import features, registry
 from models.catalogue_model import CatalogueModel
-from models.counted_model import CountedModel, Shopper
+from models.counted_model import CountedModel
 from models.options import LossOptions
+from models.shopper import Shopper
 from models.sizes import Sizes
 from serving import contract
 

@@ -57,7 +57,8 @@ def test_shoppers_have_rows_of_the_catalogue_and_nothing_unknown(tmp_path):
         _record(2, 2, [], [6], [1.0]),
     ]
     found = list(shoppers.read_shoppers([_write(tmp_path / "1", records)], TRANSFORM))
-    assert [(one.history.tolist(), one.positives.tolist()) for one in found] == [([0, 2, 0], [1]), ([], [4])]
+    expected = [([0, 2, 0], [1], 1), ([], [4], 2)]
+    assert [(one.history.tolist(), one.positives.tolist(), one.key) for one in found] == expected
     assert found[0].sequence.tolist() == [0, 2, 0, 1]
 
 

@@ -47,6 +47,7 @@ SPEC: dict[str, Any] = {
     features.PROFILE_TOKENS_XF: tf.io.FixedLenFeature([TOKENS], tf.int64),
     features.QUERY_TOKENS_XF: tf.io.FixedLenFeature([TOKENS], tf.int64),
     features.REQUEST_DAY_XF: _one,
+    features.USER_KEY_XF: _one,
     **dict.fromkeys((features.ITEM_CATEGORY_XF, features.ITEM_BRAND_XF, features.ITEM_PRICE_BUCKET_XF), _one),
     features.ITEM_PRICE_SCALED_XF: tf.io.FixedLenFeature([1], tf.float32),
     **dict.fromkeys((features.ITEM_TITLE, features.ITEM_CATEGORY, features.ITEM_BRAND), tf.io.VarLenFeature(tf.string)),
@@ -90,6 +91,7 @@ def _decision(number: int, day: int) -> bytes:
         label=[1.0, 0.0],
         profile_tokens_xf=[2, 5 + number % 3, 3, 0],
         request_day_xf=[day],
+        user_key_xf=[number],
     )
 
 
