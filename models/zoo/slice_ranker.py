@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from models.options import LossOptions, ModelOptions, TextEncoderOptions, choice, number
-from models.profile_encoder import ProfileEncoder
-from models.ranker import Ranker
-from models.ranker_config import RankerConfig
 from models.registry import Entry
 from models.sizes import Sizes
+
+if TYPE_CHECKING:
+    from models.ranker import Ranker
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,11 @@ class SliceRankerOptions(ModelOptions):
 
 def build(options: SliceRankerOptions, sizes: Sizes, losses: LossOptions) -> Ranker:
     """An untrained ranker of a shop's sizes."""
+    # Settings are read where no TensorFlow is needed: to check tables, to see that nothing is new.
+    from models.profile_encoder import ProfileEncoder
+    from models.ranker import Ranker
+    from models.ranker_config import RankerConfig
+
     encoder = ProfileEncoder.from_options(
         options.text_encoder, sizes.wordpieces, dimension=options.dimension, name="text_encoder"
     )
