@@ -2,7 +2,7 @@
 
     python -m benchmarks.quality --config configs/online_retail.yaml --task next_basket --data PATH \
         --predictions OUT.parquet [--servable DIR] [--train] [--baselines] [--ablations] [--variant …] [--model …] \
-        [--validation]
+        [--seed N …] [--final] [--validation]
 
 Every task asks a SavedModel through its signatures, as a server would. Metrics are means over users of recall@10 (over
 min(10, targets)), NDCG@10 (binary, ideal cut at 10) and HR@10; `..._95` is a bootstrap interval over users, `n` their
@@ -24,7 +24,10 @@ catalogue is ranked by `search`, with what is known of the user, and, as `no_his
 
 `--ablations` also fits and scores the model without each of its parts, on the examples of the last pipeline run;
 `--variant NAME=KEY=VALUE` (several allowed) any other change of settings; `--model NAME` another entry of the zoo, with
-the settings of configs/models/NAME.yaml and of the configuration's `models.NAME`. See `benchmarks.variants`.
+the settings of configs/models/NAME.yaml and of the configuration's `models.NAME`. See `benchmarks.variants`. Each is
+fitted once for each `--seed` (as its settings say without), the configuration itself too; `--final` scores each fit,
+and then one with the validation events as well. Their rankings go to OUT_NAME_SEED.parquet, with `_final` behind it.
+Fits and scores that are there already for the same code, tables, settings and seed are not made again.
 
 `--validation` asks of the window before instead, of a model that does not know it; variants are then left at the fit
 that `train.final` would follow up.
@@ -41,7 +44,6 @@ import os
 import pathlib
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -51,6 +53,7 @@ from benchmarks import baselines, predictions, sequence_baselines, variants
 from benchmarks.leave_one_out import LeaveOneOut
 from benchmarks.next_basket import NextBasket
 from benchmarks.protocol import Protocol
+from benchmarks.score_store import ScoreStore
 from benchmarks.search import Search
 from benchmarks.servable import Servable, ServableError, knows_validation, newest_version
 from serving import contract
@@ -164,6 +167,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--model", action="append", default=[], metavar="NAME", help="fit and score another entry of the zoo too"
     )
+    parser.add_argument("--seed", action="append", default=[], type=int, help="fit with this seed (several allowed)")
+    parser.add_argument("--final", action="store_true", help="fit again with the validation events, and score both")
     options = parser.parse_args(arguments)
     try:
         with _only_results_on_standard_output() as emit:
@@ -182,6 +187,8 @@ def _run(options: argparse.Namespace, emit: Callable[[dict[str, Any]], None]) ->
     out = pathlib.Path(options.predictions)
     if not out.parent.is_dir():
         raise DataError(f"{out.parent}: is not there; expected the folder that --predictions writes to.")
+    if options.validation and options.final:
+        raise settings_lib.SettingsError("--final fits on the validation events; expected no --validation beside it.")
     if options.train and options.servable:
         raise settings_lib.SettingsError("--train scores what it pushes; expected no --servable beside it.")
     if options.validation and options.train and settings.train.final:
@@ -201,11 +208,7 @@ def _run(options: argparse.Namespace, emit: Callable[[dict[str, Any]], None]) ->
     tables = read(settings.data, place.data)
     protocol = _checked(_build(options.task, settings, tables, options.validation))
     line, rankings = _evaluate_servable(model, settings, protocol)
-    try:
-        for name, ranking in rankings.items():
-            predictions.write(ranking, out.with_name(f"{out.stem}_{name}{out.suffix}") if name else out)
-    except OSError as error:
-        raise DataError(f"{out}: cannot be written ({error.strerror}).") from None
+    _write(rankings, out)
     emit(line)
     if options.baselines:
         if isinstance(protocol, NextBasket):
@@ -214,16 +217,42 @@ def _run(options: argparse.Namespace, emit: Callable[[dict[str, Any]], None]) ->
             lines = evaluate_sequence_baselines(settings, tables, protocol)
         for line in lines:
             emit(line)
-    texts = [*(variants.ABLATIONS if options.ablations else ()), *options.variant]
-    chosen = [variants.entry(name, place) for name in options.model]
-    chosen += [variants.parse(text, settings, options.config) for text in texts]
+    again = options.seed or options.final or options.ablations
+    texts = [*([variants.ALL_PARTS] if again else ()), *(variants.ABLATIONS if options.ablations else ())]
+    chosen = [variants.parse(text, settings, options.config) for text in texts]
+    chosen += [variants.entry(name, place) for name in options.model]
+    chosen += [variants.parse(text, settings, options.config) for text in options.variant]
+    if not chosen:
+        return
+    store = ScoreStore(place, options.task, options.validation)
+    for variant in _fits(chosen, options.seed, options.final):
+        seed = variant.settings.train.seed
+        _say(f"Fitting {variant.name}, seed {seed} …")
+        fit = variants.fit(variant, place, validation=options.validation)
+        scored = store.find(fit.path)
+        if scored is None:
+            scored = _evaluate_servable(fit.path, variant.settings, protocol)
+            store.keep(fit.path, *scored)
+        line, rankings = scored
+        final = "_final" if line["final"] else ""
+        _write(rankings, out.with_name(f"{out.stem}_{variant.name}_{seed}{final}{out.suffix}"))
+        emit({**line, "variant": variant.name, "seconds_to_fit": round(fit.seconds, 1)})
+
+
+def _fits(chosen: list[variants.Variant], seeds: list[int], final: bool) -> Iterator[variants.Variant]:
+    """Each variant with each seed, and with `final` once without and once with a final fit."""
     for variant in chosen:
-        _say(f"Fitting {variant.name} …")
-        started = time.monotonic()
-        path = variants.fit(variant, place, validation=options.validation)
-        seconds = round(time.monotonic() - started, 1)
-        line, _ = _evaluate_servable(path, variant.settings, protocol)
-        emit({**line, "variant": variant.name, "seconds_to_fit": seconds})
+        for seed in seeds or [None]:
+            for both in (False, True) if final else (None,):
+                yield variants.with_fit(variant, seed=seed, final=both)
+
+
+def _write(rankings: Rankings, out: pathlib.Path) -> None:
+    try:
+        for name, ranking in rankings.items():
+            predictions.write(ranking, out.with_name(f"{out.stem}_{name}{out.suffix}") if name else out)
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written ({error.strerror}).") from None
 
 
 def _build(

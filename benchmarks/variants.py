@@ -2,8 +2,8 @@
 
 A variant is `NAME=KEY=VALUE[,KEY=VALUE…]`, such as `no_profile=model.use_profile=false`. It is fitted exactly as the
 pipeline's Trainer (and FinalTrainer) does, from what Transform left in the last run that went through, and exported; a
-fit that is already there for the same code, examples and settings is not done again, so a long comparison goes on where
-it stopped.
+fit that is already there for the same code, examples and settings (the seed is one) is not done again, so a long
+comparison goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import pathlib
 import re
 import shutil
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,9 +26,11 @@ from tfx_pipeline import local_runner, source_hash
 from tfx_pipeline import settings as settings_lib
 from tfx_pipeline.settings import Settings, SettingsError
 
+#: The configuration as it is, fitted by the same way as what it is compared with.
+ALL_PARTS = "all_parts="
+
 #: The parts of the flagship switched off, one at a time, and the paths of repeats, popularity and words together.
 ABLATIONS = (
-    "all_parts=",
     "no_profile_encoder=model.use_profile=false",
     "no_slice_autoencoder=model.use_autoencoder=false",
     "no_merge=model.use_merge=false",
@@ -50,6 +53,19 @@ class Variant:
 
     name: str
     settings: Settings
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted variant.
+
+    Attributes:
+      path: the SavedModel's folder.
+      seconds: that it took, the validation fit before a final one included, whenever it was done.
+    """
+
+    path: pathlib.Path
+    seconds: float
 
 
 def parse(text: str, settings: Settings, origin: str) -> Variant:
@@ -94,16 +110,22 @@ def entry(name: str, place: local_runner.Place) -> Variant:
     return Variant(name, dataclasses.replace(place.settings, model=found.model, train=found.train))
 
 
-def fit(variant: Variant, place: local_runner.Place, *, validation: bool = False) -> pathlib.Path:
+def with_fit(variant: Variant, *, seed: int | None = None, final: bool | None = None) -> Variant:
+    """A variant with another seed, or another word on whether a final fit follows; None leaves what it says."""
+    changes: dict[str, Any] = {"seed": seed, "final": final}
+    train = dataclasses.replace(
+        variant.settings.train, **{name: value for name, value in changes.items() if value is not None}
+    )
+    return Variant(variant.name, dataclasses.replace(variant.settings, train=train))
+
+
+def fit(variant: Variant, place: local_runner.Place, *, validation: bool = False) -> Fit:
     """Fits and exports a variant, or finds it.
 
     Args:
       variant: what to fit.
       place: of the pipeline on whose examples it is fitted.
       validation: leave it at the fit that does not know the validation events, also with `train.final`.
-
-    Returns:
-      The SavedModel's folder.
 
     Raises:
       SettingsError: if the pipeline has not run on these tables and settings, or made no split for the final fit.
@@ -118,9 +140,11 @@ def fit(variant: Variant, place: local_runner.Place, *, validation: bool = False
     content = json.dumps([parts, examples, graph, code], sort_keys=True)
     home = place.folder / "variants" / hashlib.sha256(content.encode()).hexdigest()[:16]
 
-    def fitted(kind: str, splits: list[str], before: dict[str, Any] | None = None) -> pathlib.Path:
-        """The folder of the model; it has this name once it is whole."""
+    def fitted(kind: str, splits: list[str], before: dict[str, Any] | None = None) -> Fit:
+        """The folder of the model has this name once it is whole."""
+        took = home / f"{kind}_seconds"
         if not (home / kind).is_dir():
+            started = time.monotonic()
             held_out = [f"{examples}/Split-{name}/*" for name in (features.EVAL_SPLIT, features.CATALOGUE_SPLIT)]
             partial, checkpoints = home / f"{kind}.partial", home / f"checkpoints_{kind}"
             trainer.fit_and_export(
@@ -132,13 +156,15 @@ def fit(variant: Variant, place: local_runner.Place, *, validation: bool = False
                 final=before,
             )
             shutil.rmtree(checkpoints, ignore_errors=True)
+            took.write_text(str(time.monotonic() - started), encoding="utf-8")
             partial.rename(home / kind)
-        return home / kind
+        return Fit(home / kind, float(took.read_text(encoding="utf-8")))
 
     model = fitted(pipeline.VALIDATION_FIT, [features.TRAIN_SPLIT])
     if final:
-        run = json.loads((model / contract.RUN_FILE).read_text(encoding="utf-8"))
-        model = fitted(pipeline.FINAL_FIT, [features.TRAIN_SPLIT, features.RECENT_SPLIT], run)
+        run = json.loads((model.path / contract.RUN_FILE).read_text(encoding="utf-8"))
+        refitted = fitted(pipeline.FINAL_FIT, [features.TRAIN_SPLIT, features.RECENT_SPLIT], run)
+        model = Fit(refitted.path, model.seconds + refitted.seconds)
     return model
 
 

@@ -208,6 +208,8 @@ def test_a_model_that_was_fitted_on_the_validation_window_is_not_validated(comma
         assert (code, line["final"]) == (0, True)
         code, (line,), _ = command("--validation", "--servable", top4)
         assert (code, line["final"], line["n"], line["boundary"]) == (0, False, 2, "2020-02-01 00:00")
+    code, lines, err = command("--validation", "--final", "--servable", top4)
+    assert (code, lines) == (1, []) and "expected no --validation beside it" in err
     code, lines, err = command("--validation", "--train")
     assert (code, lines) == (1, []) and "expected --validation without --train" in err
 
@@ -232,3 +234,42 @@ def test_with_validation_a_variant_is_left_at_its_validation_fit(command, change
         assert code == 0, err
         assert (line["variant"], line["final"], line["n"]) == ("mine", final, 2 if more else 3)
     assert [final for _, final in fits] == [None, {"final": False, "best_epoch": 3}]
+
+
+def test_each_seed_is_fitted_and_with_final_each_twice(command, change, ran, fits, top4, tmp_path):
+    ran(change(), "train", "eval", "recent", "catalogue")
+    arguments = ("--servable", top4, "--variant", "mine=train.epochs=3", "--seed", 3, "--seed", 4, "--final")
+    code, (pushed, *lines), err = command(*arguments)
+    assert code == 0, err
+    found = [(line["variant"], line["seed"], line["final"]) for line in lines]
+    assert found == [
+        (name, seed, final) for name in ("all_parts", "mine") for seed in (3, 4) for final in (False, True)
+    ]
+    assert [final is not None for _, final in fits] == [False, True] * 4
+    assert all(line["ndcg@10"] == pushed["ndcg@10"] and line["seconds_to_fit"] >= 0 for line in lines)
+    files = {file.stem for file in tmp_path.glob("out_mine_3*.parquet")}
+    assert files == {"out_mine_3", "out_mine_3_novel", "out_mine_3_final", "out_mine_3_final_novel"}
+    every = predictions.score_predictions(tmp_path / "out_mine_3_final.parquet", TARGETS)
+    assert every["ndcg@10"] == lines[5]["ndcg@10"]
+
+
+def test_what_was_scored_is_not_scored_again(command, change, ran, fits, top4, tmp_path, monkeypatch):
+    place = change()
+    ran(place, "train", "eval", "catalogue")
+    arguments = ("--servable", top4, "--variant", "mine=train.epochs=3")
+    _, (_, first), _ = command(*arguments)
+    asked = []
+    evaluate = quality._evaluate_servable
+
+    def counted(path, *rest):
+        asked.append(path)
+        return evaluate(path, *rest)
+
+    monkeypatch.setattr(quality, "_evaluate_servable", counted)
+    (tmp_path / "out_mine_11.parquet").unlink()
+    code, (_, again), err = command(*arguments)
+    assert (code, again) == (0, first), err
+    assert asked == [top4 / "7"] and len(fits) == 1
+    assert predictions.score_predictions(tmp_path / "out_mine_11.parquet", TARGETS)["ndcg@10"] == first["ndcg@10"]
+    code, (_, line), _ = command(*arguments, "--validation")  # another question
+    assert (len(asked), len(fits), line["boundary"]) == (3, 1, "2020-02-01 00:00")

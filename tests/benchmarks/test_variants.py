@@ -28,7 +28,7 @@ def test_a_list_may_hold_commas():
 
 
 def test_every_ablation_can_be_read_and_differs():
-    found = [variants.parse(text, BASE, "c") for text in variants.ABLATIONS]
+    found = [variants.parse(text, BASE, "c") for text in (variants.ALL_PARTS, *variants.ABLATIONS)]
     assert len({str(variant.settings) for variant in found}) == len(found)
     assert found[0].settings == BASE
 
@@ -59,7 +59,8 @@ def test_a_fit_is_done_once_and_the_final_one_comes_after_it(place, change, ran,
     both = variants.fit(mine, place)
     validation = {"final": False, "best_epoch": 3}
     assert fits == [(["Split-train"], None), (["Split-recent", "Split-train"], validation)]
-    assert [servable.knows_validation(path) for path in (alone, both)] == [False, True]
+    assert [servable.knows_validation(fit.path) for fit in (alone, both)] == [False, True]
+    assert both.seconds > alone.seconds > 0  # the same numbers when they are found again, below
     assert variants.fit(mine, place, validation=True) == alone and variants.fit(mine, place) == both
     # The same settings without a final fit ask for what is there.
     assert variants.fit(variants.parse("m=train.epochs=5,train.final=false", place.settings, "c"), place) == alone
