@@ -242,7 +242,7 @@ def _run(options: argparse.Namespace, emit: Callable[[dict[str, Any]], None]) ->
 def _fits(chosen: list[variants.Variant], seeds: list[int], final: bool) -> Iterator[variants.Variant]:
     """Each variant with each seed, and with `final` once without and once with a final fit."""
     for variant in chosen:
-        for seed in seeds or [None]:
+        for seed in seeds or (None,):
             for both in (False, True) if final else (None,):
                 yield variants.with_fit(variant, seed=seed, final=both)
 
@@ -301,7 +301,7 @@ def _evaluate_servable(
         "task": protocol.task,
         "model": settings.model.entry,
         "config": settings.name,
-        "servable": str(servable.path),
+        "servable": _shown(servable.path),
         "version": servable.version,
         **_metrics(protocol, rankings),
         "final": servable.final,
@@ -310,6 +310,11 @@ def _evaluate_servable(
         "seed": settings.train.seed,
     }
     return line, rankings
+
+
+def _shown(path: pathlib.Path) -> str:
+    """A path as it is written down: from the working directory, where it lies below it."""
+    return str(path.relative_to(pathlib.Path.cwd()) if path.is_relative_to(pathlib.Path.cwd()) else path)
 
 
 def _known_only(request: Request, answer: Any, known: frozenset[str]) -> tuple[str, list[str], list[float]]:

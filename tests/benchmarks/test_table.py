@@ -1,0 +1,76 @@
+"""README's tables: means over seeds by hand, and the committed ones are what the committed results say."""
+
+import json
+
+import pytest
+
+from benchmarks import table
+from models import registry
+
+LINES = [
+    {"model": "sasrec", "variant": "sasrec", "seed": 1, "ndcg@10": 0.02, "parameters": 1200, "final": False},
+    {"model": "slice_ranker", "seed": 7, "ndcg@10": 0.0512, "seconds_to_fit": 61.4, "parameters": 5, "final": False},
+    {"model": "sasrec", "variant": "sasrec", "seed": 2, "ndcg@10": 0.04, "parameters": 1200, "final": False},
+    {"model": "popularity", "ndcg@10": 0.001, "final": False},
+]
+
+
+@pytest.fixture
+def tree(tmp_path):
+    (tmp_path / "README.md").write_text("Before\n<!-- results: toys -->\nold\n<!-- end -->\nAfter\n")
+    (tmp_path / "models").mkdir()
+    (tmp_path / table.RESULTS).mkdir(parents=True)
+    (tmp_path / table.RESULTS / "toys.jsonl").write_text("".join(json.dumps(line) + "\n" for line in LINES))
+    return tmp_path
+
+
+def test_a_table_by_hand(tree):
+    assert table.main(["--check"], tree) == 1
+    assert table.main([], tree) == 0
+    assert (tree / "README.md").read_text().splitlines() == [
+        "Before",
+        "<!-- results: toys -->",
+        "",
+        "| model | NDCG@10 | seeds | parameters | fit, s |",
+        "|---|---|---|---|---|",
+        "| `slice_ranker` | .0512 | 7 | 5 | 61 |",
+        "| `sasrec` | .0300 ± .0141 | 1, 2 | 1,200 | – |",
+        "| `popularity` | .0010 | – | – | – |",
+        "",
+        "<!-- end -->",
+        "After",
+    ]
+    assert table.main(["--check"], tree) == 0
+    found = json.loads((tree / table.MEASURED).read_text())
+    assert found["sasrec"] == {"toys": {"ndcg@10": 0.03, "parameters": 1200}}
+    assert set(found) == {"sasrec", "slice_ranker", "popularity"}
+
+
+def test_held_out_and_trained_on_validation_events_are_told_apart():
+    lines = [
+        {"model": "ease", "ndcg@10": value, "final": final, "seed": 7} for value, final in ((0.1, False), (0.2, True))
+    ]
+    first, second = table.markdown(lines).splitlines()[2:]
+    assert first.startswith("| `ease` | trained on | .2000") and second.startswith("| `ease` | held out | .1000")
+
+
+def test_variants_are_not_taken_for_the_entry():
+    lines = [
+        {"model": "slice_ranker", "variant": "no_merge", "ndcg@10": 0.9},
+        {"model": "slice_ranker", "variant": "all_parts", "ndcg@10": 0.5},
+    ]
+    assert table.measured({"toys": lines}) == {"slice_ranker": {"toys": {"ndcg@10": 0.5}}}
+
+
+def test_what_cannot_be_read_is_named(tree, capsys):
+    (tree / table.RESULTS / "toys.jsonl").write_text("{}\nno\n")
+    assert table.main([], tree) == 1
+    assert "toys.jsonl, line 2: is no JSON object; expected" in capsys.readouterr().err
+    (tree / table.RESULTS / "toys.jsonl").unlink()
+    assert table.main([], tree) == 1
+    assert "README.md has a table of 'toys'; expected benchmarks/results/toys.jsonl" in capsys.readouterr().err
+
+
+def test_the_committed_tables_are_what_the_committed_results_say():
+    assert table.main(["--check"]) == 0
+    assert set(json.loads((table.ROOT / table.MEASURED).read_text())) <= set(registry.names())
