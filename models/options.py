@@ -81,6 +81,33 @@ class ModelOptions:
 
 
 @dataclass(frozen=True)
+class SequenceTransformerOptions(ModelOptions):
+    """What an entry with a Transformer over the items of the history has.
+
+    Attributes:
+      dimension: d, width of item and user vectors.
+      max_history: newest events that are read.
+      layers, heads: of the Transformer.
+      intermediate: width of the feed-forward part.
+      dropout: of embeddings, attention and both branches of a layer.
+    """
+
+    dimension: int = number(64, 1, 1e5)
+    max_history: int = number(50, 1, 1e5)
+    layers: int = number(2, 1, 1000)
+    heads: int = number(2, 1, 1000)
+    intermediate: int = number(256, 1, 1e6)
+    dropout: float = number(0.5, 0, 0.99)
+
+    def check(self) -> None:
+        if self.dimension % self.heads:
+            raise ValueError(
+                f"`model.dimension` is {self.dimension} and `model.heads` {self.heads}; expected a dimension that the "
+                "heads can share out evenly."
+            )
+
+
+@dataclass(frozen=True)
 class LossOptions:
     """Weights of the losses; 0 switches one off, and a model passes over those that it does not have.
 

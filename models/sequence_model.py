@@ -46,7 +46,6 @@ class SequenceModel(CatalogueModel):
         self.dropout = dropout
         small = tf.keras.initializers.RandomNormal(stddev=0.02)
         self.item_embeddings = self.add_weight(name="item_embeddings", shape=[items, dimension], initializer=small)
-        self.input_dropout = tf.keras.layers.Dropout(dropout, name="input_dropout")
 
     @abc.abstractmethod
     def encode_sequence(self, rows: tf.Tensor, mask: tf.Tensor, training: bool) -> tf.Tensor:

@@ -9,41 +9,24 @@ import tensorflow as tf
 
 from models import features
 from models.catalogue_model import Tensors, catalogue_rows
-from models.layers.transformer_block import TransformerBlock
-from models.options import LossOptions, ModelOptions, number
+from models.layers.sequence_transformer import SequenceTransformer
+from models.options import LossOptions, SequenceTransformerOptions, number
 from models.registry import Entry
 from models.sequence_model import SequenceModel
 from models.sizes import Sizes
 
 
 @dataclass(frozen=True)
-class Bert4RecOptions(ModelOptions):
+class Bert4RecOptions(SequenceTransformerOptions):
     """What a configuration says of `bert4rec`.
 
     Attributes:
-      dimension: d, width of item and user vectors.
-      max_history: newest events that are read.
-      layers, heads: of the Transformer.
-      intermediate: width of the feed-forward part.
-      dropout: of embeddings, attention and both branches of a layer.
       mask_share: share of events hidden in a training step.
     """
 
     entry: str = "bert4rec"
-    dimension: int = number(64, 1, 1e5)
-    max_history: int = number(50, 1, 1e5)
-    layers: int = number(2, 1, 1000)
-    heads: int = number(2, 1, 1000)
-    intermediate: int = number(256, 1, 1e6)
     dropout: float = number(0.2, 0, 0.99)
     mask_share: float = number(0.2, 0.01, 0.99)
-
-    def check(self) -> None:
-        if self.dimension % self.heads:
-            raise ValueError(
-                f"`model.dimension` is {self.dimension} and `model.heads` {self.heads}; expected a dimension that the "
-                "heads can share out evenly."
-            )
 
 
 class Bert4Rec(SequenceModel):
@@ -81,23 +64,14 @@ class Bert4Rec(SequenceModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(items, dimension, max_history, dropout, **kwargs)
-        self.layers_number, self.heads, self.intermediate = layers, heads, intermediate
         self.mask_share = mask_share
         small = tf.keras.initializers.RandomNormal(stddev=0.02)
         self.hidden_item = self.add_weight(name="hidden_item", shape=[dimension], initializer=small)
-        self.places = self.add_weight(
-            name="places",
-            shape=[max_history + 1, dimension],
-            initializer=tf.keras.initializers.RandomNormal(stddev=0.02),
-        )
         self.bias = self.add_weight(name="bias", shape=[items], initializer="zeros")
-        self.input_norm = tf.keras.layers.LayerNormalization(epsilon=1e-6, name="input_norm")
-        self.input_norm.build([None, None, dimension])
-        self.blocks = [
-            TransformerBlock(dimension, heads, intermediate, dropout, name=f"block_{i}") for i in range(layers)
-        ]
-        for block in self.blocks:
-            block.build([None, None, dimension])
+        self.transformer = SequenceTransformer(
+            max_history + 1, dimension, layers, heads, intermediate, dropout, name="transformer"
+        )
+        self.transformer.build([None, None, dimension])
         self.built = True
 
     def encode_sequence(self, rows: tf.Tensor, mask: tf.Tensor, training: bool) -> tf.Tensor:
@@ -144,18 +118,15 @@ class Bert4Rec(SequenceModel):
         dtype = self.compute_dtype
         embedded = tf.gather(tf.cast(self.item_embeddings, dtype), rows)
         embedded = tf.where(hidden[:, :, tf.newaxis], tf.cast(self.hidden_item, dtype), embedded)
-        embedded += tf.cast(self.places, dtype)[self.max_history + 1 - tf.shape(rows)[1] :]
-        states = self.input_dropout(self.input_norm(embedded), training=training)
-        for block in self.blocks:
-            states = block(states, mask, training=training)
+        states: tf.Tensor = self.transformer(embedded, mask, training=training)
         return states
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "layers": self.layers_number,
-            "heads": self.heads,
-            "intermediate": self.intermediate,
+            "layers": self.transformer.layers_number,
+            "heads": self.transformer.heads,
+            "intermediate": self.transformer.intermediate,
             "mask_share": self.mask_share,
         }
 

@@ -56,6 +56,7 @@ class Gru4Rec(SequenceModel):
     ) -> None:
         super().__init__(items, dimension, max_history, dropout, **kwargs)
         self.layers_number, self.units = layers, units
+        self.input_dropout = tf.keras.layers.Dropout(dropout, name="input_dropout")
         self.recurrent = [tf.keras.layers.GRU(units, return_sequences=True, name=f"gru_{i}") for i in range(layers)]
         for i, layer in enumerate(self.recurrent):
             layer.build(tf.TensorShape([None, None, units if i else dimension]))

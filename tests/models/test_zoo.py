@@ -79,7 +79,7 @@ def test_an_entry_says_what_it_is(name):
     assert entry.options().entry == name
     assert entry.purpose and not entry.purpose.endswith(".")
     assert set(entry.signatures) <= set(contract.OUTPUTS) - {contract.SERVING_DEFAULT}
-    documented = entry.options.__doc__
+    documented = " ".join(kind.__doc__ for kind in entry.options.__mro__ if dataclasses.is_dataclass(kind))
     for field in dataclasses.fields(entry.options):
         assert field.name == "entry" or field.name in documented
 
