@@ -110,6 +110,8 @@ class DecisionSettings:
       max_positives: at most so many positives a decision (the rest is counted, newest kept).
       negatives: sampled by popularity as of the decision's time among items that had an event before it, never a
         positive, as far as N allows.
+      train_negatives: sampled for decisions that are trained on, up to `negatives`, whose lists are shorter by what is
+        missing; -1 for as many. A loss over the whole catalogue needs none.
       seed: of the sampling.
       train_start: first moment of a train decision (ISO date, UTC); "" for the first event.
       train_until: label windows of `train` end by then; the catalogue's and the validation model's knowledge too.
@@ -128,6 +130,7 @@ class DecisionSettings:
     candidates: int = number(120, 1, 1e6)
     max_positives: int = number(20, 1, 1e6)
     negatives: int = number(99, 0, 1e6)
+    train_negatives: int = number(-1, -1, 1e6)
     seed: int = number(17, 0, 2**31 - 1)
     train_start: str = ""
     train_until: str = "0.8"

@@ -70,7 +70,8 @@ class DecisionBuilder:
     follows holds here too; what it means for several users stands there.
 
     Candidates: the positives (the newest `max_positives`), the impressions that are not positive, negatives by
-    popularity as of the decision's time; shuffled, so that a place in the list says nothing, and padded to N.
+    popularity as of the decision's time; shuffled, so that a place in the list says nothing, and padded to N. With
+    fewer `train_negatives` than `negatives`, N is smaller by the difference for what is trained on.
 
     What the bytes of a decision at time t depend on, given the boundaries, in every split:
 
@@ -100,6 +101,13 @@ class DecisionBuilder:
         self.stats = stats
         self._last: tuple[UserLog | None, _Places] = (None, _Places(*np.empty((4, 0), np.int64)))
         self._sampler = PopularitySampler(stats)
+        room, negatives, wanted = settings.candidates, settings.negatives, settings.train_negatives
+        fewer = max(0, negatives - wanted) if wanted >= 0 else 0
+        #: Split -> length of the list of candidates, and negatives in it.
+        self._rooms = {
+            split: (room, negatives) if split == features.EVAL_SPLIT else (max(1, room - fewer), negatives - fewer)
+            for split in SPLITS
+        }
         self._cuts = {
             split: boundaries.cuts(split, settings.every_days, settings.horizon_days, settings.min_horizon_days)
             for split in SPLITS
@@ -133,12 +141,13 @@ class DecisionBuilder:
         places = self._places(log)
         history = _until(places.history, log, moment.time)
         items = log.items[history]
-        candidates, labels, dropped = self._candidates(log, moment)
+        room, negatives = self._rooms[moment.split]
+        candidates, labels, dropped = self._candidates(log, moment, room, negatives)
         new = self.stats.first_event[candidates] >= self.boundaries.known_until(moment.split)
         positives = labels > 0
         categories = self.table.category_codes
         seen = np.intersect1d(categories[candidates[positives]], categories[items])
-        padding = self.settings.candidates - len(candidates)
+        padding = room - len(candidates)
         return Decision(
             split=moment.split,
             user_id=log.user_id,
@@ -227,16 +236,17 @@ class DecisionBuilder:
                     continue
                 yield Moment(split, time, inside[is_label[inside]], inside[is_impression[inside]], query)
 
-    def _candidates(self, log: UserLog, moment: Moment) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+    def _candidates(
+        self, log: UserLog, moment: Moment, room: int, negatives: int
+    ) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
         """Codes and labels in their shuffled order, and how many positives and impressions found no room."""
-        room = self.settings.candidates
         bought = _distinct(log.items[moment.labels][::-1])
         positives = bought[: min(self.settings.max_positives, room)]
         shown = _distinct(log.items[moment.impressions])
         shown = shown[~np.isin(shown, bought)]
         kept = shown[: room - len(positives)]
         rng = generator(self.settings.seed, log.user_id, moment.time)
-        number = min(self.settings.negatives, room - len(positives) - len(kept))
+        number = min(negatives, room - len(positives) - len(kept))
         # A positive beyond max_positives is no negative either.
         sampled = self._sampler.draw(rng, number, np.concatenate([bought, kept]), moment.time)
         codes = np.concatenate([positives, kept, sampled])

@@ -303,6 +303,19 @@ def test_candidates_always_hold_what_they_promise(shop, data):
             assert (labels == 1).sum() == min(len(bought), settings.max_positives, settings.candidates)
 
 
+@pytest.mark.parametrize(("wanted", "number", "length"), [(-1, 4, 8), (9, 4, 8), (1, 1, 5), (0, 0, 4)])
+def test_what_is_trained_on_may_have_fewer_negatives(shop, wanted, number, length):
+    events = [("v", item, "buy", time, "") for time, item in enumerate("abcdefgh", 1)]
+    events += [("u", "x", "buy", time, name) for time, name in ((13, "train"), (15, "eval"))]
+    settings = dataclasses.replace(SESSIONS, candidates=8, negatives=4, train_negatives=wanted)
+    builder, logs = shop.build(settings, Boundaries(0, 14, 20), events, shop.items("abcdefghx"))
+    for decision in builder.decisions(logs["u"]):
+        expected = (4, 8) if decision.split == "eval" else (number, length)
+        assert ((decision.labels == 0).sum(), len(decision.labels)) == expected
+        assert len(decision.candidate_item_ids) == len(decision.candidate_text) == expected[1]
+        assert ranked(decision)["x"] == 1
+
+
 def test_places_say_nothing_of_labels(shop):
     events = [("v", item, "buy", 1, "") for item in "abcdefgh"]
     events += [(f"u{user}", "a", "buy", 5, "s") for user in range(600)]
