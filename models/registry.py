@@ -21,11 +21,12 @@ class Entry:
 
     Attributes:
       purpose: what it is for, in one line.
-      task: what it does: `ranking`.
+      task: what it does: `ranking` (of a catalogue), `click` (how likely a candidate is clicked).
       gate_metric: the metric that says whether it is good.
       signatures: that its SavedModel has beside the default one, by the names of `serving.contract`.
       options: dataclass of what a configuration may say of it.
-      build: (options, `models.sizes.Sizes`, `models.options.LossOptions`) -> a `models.catalogue_model.CatalogueModel`.
+      build: (options, `models.sizes.Sizes`, `models.options.LossOptions`) -> a
+        `models.candidate_model.CandidateModel`; for `ranking` a `models.catalogue_model.CatalogueModel`.
     """
 
     purpose: str

@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from models import features
-from models.catalogue_model import CatalogueModel
+from models.candidate_model import CandidateModel
 from models.dense_inputs import dense_inputs
 from models.user_state import UserState
 from serving import contract
@@ -36,7 +36,7 @@ class CatalogueServable(tf.Module):
     """A trained model with its preprocessing, ready for `tf.saved_model.save`.
 
     Args:
-      model: of the zoo, trained.
+      model: of the zoo, trained; all signatures but `rank` ask for a `CatalogueModel`.
       transform: callable layer, raw features -> transformed ones (Transform's graph).
       raw_spec: parsing spec of the raw features that a request has (no labels, no catalogue columns).
       item_vocabulary: path of the item vocabulary, one id a line; line i is row i of the catalogue.
@@ -51,7 +51,7 @@ class CatalogueServable(tf.Module):
 
     def __init__(
         self,
-        model: CatalogueModel,
+        model: CandidateModel,
         transform: Callable[[Mapping[str, Any]], Mapping[str, Any]],
         raw_spec: Mapping[str, Any],
         item_vocabulary: str,

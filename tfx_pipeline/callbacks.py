@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import json
 import time
 from typing import Any
@@ -10,7 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from models import features
+from models.candidate_model import CandidateModel
 from models.catalogue_model import CatalogueModel
+from models.click_metrics import LOWER_IS_BETTER
 from models.layers.repeat_mixture import RepeatMixture
 from models.metrics import RankingMetrics
 from models.paths import named_items
@@ -23,12 +26,53 @@ NOVEL = "novel_"
 CALIBRATION_SCORES = 2**26
 
 
-class CatalogueRanking(tf.keras.callbacks.Callback):
-    """Ranks the whole catalogue for held-out decisions after each epoch and adds the metrics to the logs.
+class Validation(tf.keras.callbacks.Callback, abc.ABC):
+    """Measures the model on held-out decisions after each epoch and adds the metrics to the logs.
 
-    It ranks with the averaged weights where the optimizer keeps them; training goes on from its own. Before that it
-    encodes the items' texts anew (BERT may have learned) and calibrates the repeat mixture. `novel_*` leaves items of
-    the user's history out of targets and ranking. Must come first in the list of callbacks.
+    It measures the averaged weights where the optimizer keeps them; training goes on from its own. Must come first in
+    the list of callbacks.
+
+    Args:
+      model: the one in training; construct this outside its strategy's scope.
+      decisions: dataset of (inputs, labels).
+    """
+
+    def __init__(self, model: CandidateModel, decisions: tf.data.Dataset) -> None:
+        super().__init__()
+        self.model = model
+        self._decisions = decisions
+
+    @abc.abstractmethod
+    def evaluate(self) -> dict[str, float]:
+        """Metrics of the model as it stands."""
+
+    def shown(self, name: str) -> bool:
+        """Whether a metric is printed after an epoch."""
+        return True
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        started = time.time()
+        with averaged(self.model) as exchanged:
+            values = self.evaluate()
+        if exchanged and self.model.learns_text:
+            self.model.refresh_item_text()
+        if logs is not None:
+            logs.update(values)
+            logs["learning_rate"] = _learning_rate(self.model)
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in values.items() if self.shown(name))
+        loss = (logs or {}).get("loss", float("nan"))
+        total = self.params.get("epochs", "?")
+        print(
+            f"  epoch {epoch + 1}/{total}  loss {loss:.4f}  {shown}  (measured in {time.time() - started:.0f} s)",
+            flush=True,
+        )
+
+
+class CatalogueRanking(Validation):
+    """A `Validation` that ranks the whole catalogue.
+
+    Before that it encodes the items' texts anew (BERT may have learned) and calibrates the repeat mixture. `novel_*`
+    leaves items of the user's history out of targets and ranking.
 
     Memory: the batches' scores are kept until the calibration is done, at most `calibration_scores` of them (decisions
     x items) and those of one more batch; decisions beyond are ranked but do not calibrate.
@@ -45,30 +89,14 @@ class CatalogueRanking(tf.keras.callbacks.Callback):
         decisions: tf.data.Dataset,
         calibration_scores: int = CALIBRATION_SCORES,
     ) -> None:
-        super().__init__()
-        self.model = model
+        super().__init__(model, decisions)
         # A copy on one device: no gradient can be taken of variables that several replicas mirror.
         self._mixture = RepeatMixture.from_config(model.mixture.get_config()) if model.mixture else None
-        self._decisions = decisions
         self._calibration_scores = calibration_scores
         self._function: Any = None
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        started = time.time()
-        with averaged(self.model) as exchanged:
-            values = self.evaluate()
-        if exchanged and self.model.learns_text:
-            self.model.refresh_item_text()
-        if logs is not None:
-            logs.update(values)
-            logs["learning_rate"] = _learning_rate(self.model)
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in values.items() if "ndcg" in name)
-        loss = (logs or {}).get("loss", float("nan"))
-        total = self.params.get("epochs", "?")
-        print(
-            f"  epoch {epoch + 1}/{total}  loss {loss:.4f}  {shown}  (ranked in {time.time() - started:.0f} s)",
-            flush=True,
-        )
+    def shown(self, name: str) -> bool:
+        return "ndcg" in name
 
     def evaluate(self) -> dict[str, float]:
         """Metrics of the model as it stands."""
@@ -133,7 +161,7 @@ class CheckpointKeeper(tf.keras.callbacks.Callback):
 
     Args:
       folder: of checkpoints; a run finds there what an earlier, killed, one left.
-      monitor: name in the logs, higher is better; None takes the last epoch for the best and never stops.
+      monitor: name in the logs, higher is better unless `LOWER_IS_BETTER` names it; None takes the last epoch for the best and never stops.
       patience: epochs without a better value before stopping.
 
     Attributes:
@@ -158,7 +186,7 @@ class CheckpointKeeper(tf.keras.callbacks.Callback):
             with tf.io.gfile.GFile(self._state_file) as file:
                 self.state = json.loads(file.read())
 
-    def restore(self, model: CatalogueModel) -> None:
+    def restore(self, model: CandidateModel) -> None:
         """Takes up weights and optimizer of an earlier run, if there is one; must come before a fit."""
         self._checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
         self._last = tf.train.CheckpointManager(self._checkpoint, f"{self.folder}/last", max_to_keep=2)
@@ -181,7 +209,8 @@ class CheckpointKeeper(tf.keras.callbacks.Callback):
                 raise ValueError(
                     f"{self._monitor} is {value} after epoch {epoch + 1}; expected decisions that it is defined on."
                 )
-            if state["best_value"] is None or value > state["best_value"]:
+            sign = -1 if self._monitor in LOWER_IS_BETTER else 1
+            if state["best_value"] is None or sign * value > sign * state["best_value"]:
                 self._keep_best(epoch + 1, value)
             elif epoch + 1 - state["best_epoch"] >= self._patience:
                 state["stopped"] = True
@@ -195,7 +224,7 @@ class CheckpointKeeper(tf.keras.callbacks.Callback):
             for file in tf.io.gfile.glob(f"{before}.*"):
                 tf.io.gfile.remove(file)
 
-    def restore_best(self, model: CatalogueModel) -> None:
+    def restore_best(self, model: CandidateModel) -> None:
         """Puts the best weights back."""
         if self.state["best_epoch"]:
             _weights(model).read(self.state["best_weights"]).assert_existing_objects_matched()
@@ -206,11 +235,11 @@ class CheckpointKeeper(tf.keras.callbacks.Callback):
             self.state["best_weights"] = _weights(self.model).write(f"{self.folder}/best-{epoch}")
 
 
-def _weights(model: CatalogueModel) -> tf.train.Checkpoint:
+def _weights(model: CandidateModel) -> tf.train.Checkpoint:
     return tf.train.Checkpoint(weights={str(i): v for i, v in enumerate(model.variables)})
 
 
-def _learning_rate(model: CatalogueModel) -> float:
+def _learning_rate(model: CandidateModel) -> float:
     optimizer = model.optimizer
     rate = optimizer.learning_rate
     return float(rate(optimizer.iterations) if callable(rate) else rate)

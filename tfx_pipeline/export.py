@@ -7,7 +7,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from models import features, registry
-from models.catalogue_model import CatalogueModel
+from models.candidate_model import CandidateModel
 from serving.requests import Request
 from serving.signatures import CatalogueServable
 from serving.tags import catalogue_tags
@@ -17,7 +17,7 @@ from tfx_pipeline.settings import Settings
 
 
 def export(
-    model: CatalogueModel,
+    model: CandidateModel,
     settings: Settings,
     transform: tft.TFTransformOutput,
     catalogue: Catalogue,

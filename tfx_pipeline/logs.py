@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.plugins import projector
 
+from models.candidate_model import CandidateModel
 from models.catalogue_model import CatalogueModel
 from tfx_pipeline import settings as settings_module
 from tfx_pipeline.inputs import Catalogue
@@ -20,12 +21,12 @@ PROJECTOR_ITEMS = 10_000
 def write_logs(
     log_dir: str,
     settings: Settings,
-    model: CatalogueModel,
+    model: CandidateModel,
     catalogue: Catalogue,
     held_out: tf.data.Dataset,
     most_items: int = PROJECTOR_ITEMS,
 ) -> None:
-    """Writes the run's configuration, and vectors of items and of some held-out users for the projector.
+    """Writes the run's configuration and, of a model of the catalogue, vectors of items and of some held-out users.
 
     Args:
       log_dir: of the run.
@@ -38,6 +39,8 @@ def write_logs(
     with tf.summary.create_file_writer(log_dir).as_default():
         text = json.dumps(settings_module.to_dict(settings), indent=2, ensure_ascii=False)
         tf.summary.text("configuration", f"```\n{text}\n```", step=0)
+    if not isinstance(model, CatalogueModel):
+        return
     sold = catalogue.sales.sum(0)
     shown = np.argsort(-sold, kind="stable")[:most_items]
     items = [["item_id", "title", "category", "events"]]

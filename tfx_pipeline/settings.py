@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models import features, registry
+from models.click_metrics import CLICK_METRICS
 from models.options import LossOptions, ModelOptions, choice, number
 from serving import contract
 from tfx_pipeline import settings_reader
@@ -103,6 +104,8 @@ class DecisionSettings:
       label_event_types: event types that make an item a positive.
       impression_event_types: event types that only show an item: candidates with label 0 unless positive, never
         part of a history.
+      keep_unlabelled: for `session`: a session with impressions and no label event is a decision too, with negatives
+        alone, so that a click probability is learned from, and measured on, all that was shown.
       every_days, horizon_days: for `window`: distance of cuts (counted back from each boundary), length of the window.
       min_horizon_days: windows that would reach past the split's end are cut off there if so long a part of them is
         left; 0 leaves them all out, and with them what was bought last.
@@ -124,6 +127,7 @@ class DecisionSettings:
     kind: str = choice("session", "window")
     label_event_types: tuple[str, ...] = ("purchase",)
     impression_event_types: tuple[str, ...] = ("impression",)
+    keep_unlabelled: bool = False
     every_days: float = number(7.0, 0.001, 1e6)
     horizon_days: float = number(30.0, 0.001, 1e6)
     min_horizon_days: float = number(0.0, 0, 1e6)
@@ -167,9 +171,10 @@ class TrainSettings:
     Attributes:
       epochs: at most; early stopping ends earlier.
       patience: epochs without a better validation metric before stopping.
-      monitor: the validation metric (over the whole catalogue, higher is better): `ndcg@10`, `recall@10`, `hr@10`, or
-        one of them with `novel_` before it, where items of the user's history are left out.
-      validation_decisions: at most so many decisions of the eval split are ranked after each epoch.
+      monitor: the validation metric: over the whole catalogue `ndcg@10`, `recall@10`, `hr@10`, or one of them with
+        `novel_` before it, where items of the user's history are left out; over candidates `pooled_auc`, `gauc` or
+        `log_loss` (`models.click_metrics`), where scores are logits.
+      validation_decisions: at most so many decisions of the eval split are measured after each epoch.
       batch_size: decisions a step (global, over all replicas).
       learning_rate, warmup_share, weight_decay: of AdamW with linear warm-up and cosine decay.
       optimizer: `adamw` or `lazy_adam`.
@@ -183,7 +188,10 @@ class TrainSettings:
 
     epochs: int = number(10, 1, 1e6)
     patience: int = number(3, 1, 1e6)
-    monitor: str = choice("ndcg@10", "recall@10", "hr@10", "novel_ndcg@10", "novel_recall@10", "novel_hr@10")
+    monitor: str = choice(
+        *("ndcg@10", "recall@10", "hr@10", "novel_ndcg@10", "novel_recall@10", "novel_hr@10"),
+        *("pooled_auc", "gauc", "log_loss"),
+    )
     validation_decisions: int = number(2000, 1, 1e9)
     batch_size: int = number(128, 1, 1e6)
     learning_rate: float = number(1e-3, 0, 1000)
@@ -205,10 +213,10 @@ class EvaluateSettings:
     """The gate.
 
     Attributes:
-      metrics: names of `models.metrics`, such as `ndcg@10`.
+      metrics: names of `models.metrics`, such as `ndcg@10`, and of `models.click_metrics`, such as `log_loss`.
       slices: slice features or declared context columns to report, each on its own.
-      thresholds: metric -> lowest value that is blessed.
-      slice_thresholds: slice feature -> metric -> lowest value on each of its values.
+      thresholds: metric -> lowest value that is blessed; the highest one of a metric of which less is better.
+      slice_thresholds: slice feature -> metric -> the same on each of its values.
       max_drop: metric -> how much worse than the last blessed model is still blessed (ε).
     """
 
@@ -346,11 +354,22 @@ def from_dict(content: dict[str, Any], origin: str = "settings") -> Settings:
             "listwise nor the binary loss; BERT on the rows that hold a text, texts of unknown candidates, and a "
             "sample have no shape that XLA knows beforehand."
         )
+    if settings.decisions.keep_unlabelled and (
+        settings.decisions.kind != "session" or settings.decisions.split == LEAVE_ONE_OUT
+    ):
+        raise SettingsError(
+            f"{origin}: `decisions.keep_unlabelled` is true; expected the kind `session` and a split by time."
+        )
     horizon, shortest = settings.decisions.horizon_days, settings.decisions.min_horizon_days
     if shortest > horizon:
         raise SettingsError(
             f"{origin}: `decisions.min_horizon_days` is {shortest} and `decisions.horizon_days` {horizon}; expected at "
             "most the horizon."
+        )
+    if registry.entry(settings.model.entry).task == "click" and settings.train.monitor not in CLICK_METRICS:
+        raise SettingsError(
+            f"{origin}: `train.monitor` is {settings.train.monitor!r}, which ranks a catalogue; expected pooled_auc, "
+            f"gauc or log_loss for {settings.model.entry}."
         )
     if not (losses.catalogue or losses.listwise or losses.binary):
         raise SettingsError(

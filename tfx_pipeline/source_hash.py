@@ -30,7 +30,7 @@ ROOTS = {
     "AnomalyGate": ("tfx_pipeline.components.anomaly_gate",),
     "Transform": ("tfx_pipeline.preprocessing",),
     "Trainer": ("tfx_pipeline.trainer", "models"),
-    "Evaluator": ("tfx_pipeline.evaluation", "models.metrics"),
+    "Evaluator": ("tfx_pipeline.evaluation", "models.metrics", "models.click_metrics"),
     "ServingCheck": ("tfx_pipeline.components.serving_check", "serving.server"),
 }
 

@@ -16,12 +16,15 @@ import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from models import features, registry
+from models.candidate_model import CandidateModel
 from models.catalogue_model import CatalogueModel
+from models.click_metrics import CLICK_METRICS
 from models.counted_model import CountedModel
 from serving import contract
 from tfx_pipeline import inputs
 from tfx_pipeline import settings as settings_module
-from tfx_pipeline.callbacks import CatalogueRanking, CheckpointKeeper
+from tfx_pipeline.callbacks import CatalogueRanking, CheckpointKeeper, Validation
+from tfx_pipeline.click_validation import ClickValidation
 from tfx_pipeline.export import export
 from tfx_pipeline.inputs import Catalogue
 from tfx_pipeline.logs import write_logs
@@ -64,7 +67,7 @@ class Fitted:
         `device`, `seed`, `final`, `history`.
     """
 
-    model: CatalogueModel
+    model: CandidateModel
     catalogue: Catalogue
     held_out: tf.data.Dataset
     run: dict[str, Any]
@@ -198,12 +201,12 @@ def fit(
         held_out = _held_out(settings, data, model)
         epochs = final["best_epoch"] if final else train.epochs
         keeper = CheckpointKeeper(checkpoints, None if final else train.monitor, train.patience)
-        ranking = None if final else CatalogueRanking(model, held_out)
+        validation = None if final else _validation(train, model, held_out)
         if model.counts:
             print("  counting users and items", flush=True)
             model.count(read_shoppers(data.train_files, data.transform))
         if not isinstance(model, CountedModel):
-            _train(settings, data, hardware, model, keeper, ranking, epochs, log_dir)
+            _train(settings, data, hardware, model, keeper, validation, epochs, log_dir)
             keeper.restore_best(model)
     if hardware.policy != _FLOAT32:
         model = in_float32(model)
@@ -216,7 +219,7 @@ def fit(
         _restore_calibration(model, final["calibration"])
         metrics = dict(final["metrics"])
     else:
-        metrics = CatalogueRanking(model, held_out).evaluate()
+        metrics = _validation(train, model, held_out).evaluate()
     run = {
         "best_epoch": keeper.state["best_epoch"],
         "best_value": keeper.state["best_value"],
@@ -235,9 +238,9 @@ def _train(
     settings: Settings,
     data: Data,
     hardware: Hardware,
-    model: CatalogueModel,
+    model: CandidateModel,
     keeper: CheckpointKeeper,
-    ranking: CatalogueRanking | None,
+    validation: Validation | None,
     epochs: int,
     log_dir: str,
 ) -> None:
@@ -267,11 +270,11 @@ def _train(
     tf.io.gfile.makedirs(keeper.folder)
     keeper.restore(model)
     callbacks: list[tf.keras.callbacks.Callback] = []
-    if ranking:
-        callbacks.append(ranking)
+    if validation:
+        callbacks.append(validation)
     else:
         callbacks.append(tf.keras.callbacks.LambdaCallback(on_epoch_end=_print_epoch))
-        if model.learns_text:  # as `CatalogueRanking` does after each epoch
+        if model.learns_text:  # as a `Validation` does after each epoch
             refresh = tf.keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: model.refresh_item_text())
             callbacks.append(refresh)
     callbacks += [
@@ -285,18 +288,31 @@ def _train(
         model.fit(decisions, epochs=epochs, initial_epoch=done, steps_per_epoch=steps, callbacks=callbacks, verbose=0)
 
 
-def in_float32(model: CatalogueModel) -> CatalogueModel:
+def _validation(train: settings_module.TrainSettings, model: CandidateModel, held_out: tf.data.Dataset) -> Validation:
+    """What measures the metric that is monitored."""
+    if train.monitor not in CLICK_METRICS:
+        assert isinstance(model, CatalogueModel)  # settings see to it
+        return CatalogueRanking(model, held_out)
+    if model.mixture is not None:
+        raise ValueError(
+            f"train.monitor is {train.monitor!r}, but the scores of {model.name} are log-probabilities of a catalogue; "
+            "expected `model.use_mixture: false`, or a metric of rankings."
+        )
+    return ClickValidation(model, held_out)
+
+
+def in_float32(model: CandidateModel) -> CandidateModel:
     """A model that computes in float32 whatever precision `model` was built with; same variables."""
     with _precision(_FLOAT32):
-        twin: CatalogueModel = type(model).from_config(model.get_config())
+        twin: CandidateModel = type(model).from_config(model.get_config())
     twin.set_weights(model.get_weights())
     return twin
 
 
-def build_model(settings: Settings, transform: tft.TFTransformOutput, catalogue: Catalogue) -> CatalogueModel:
+def build_model(settings: Settings, transform: tft.TFTransformOutput, catalogue: Catalogue) -> CandidateModel:
     """The configuration's entry of the zoo, untrained, of the right sizes, knowing the catalogue."""
     sizes = inputs.read_sizes(transform, settings, catalogue)
-    model: CatalogueModel = registry.entry(settings.model.entry).build(settings.model, sizes, settings.train.losses)
+    model: CandidateModel = registry.entry(settings.model.entry).build(settings.model, sizes, settings.train.losses)
     model.set_catalogue(catalogue.table, catalogue.sales, catalogue.first_day)
     return model
 
@@ -327,7 +343,7 @@ def _precision(policy: str) -> Iterator[None]:
         tf.keras.mixed_precision.set_global_policy(before)
 
 
-def _texts(model: CatalogueModel) -> inputs.Texts:
+def _texts(model: CandidateModel) -> inputs.Texts:
     """What the model reads; a frozen BERT's pooling is done while reading, so that it runs once a text."""
     encoder = model.text_encoder
     if encoder is None or model.learns_text:
@@ -336,7 +352,7 @@ def _texts(model: CatalogueModel) -> inputs.Texts:
     return inputs.Texts(model.pooled_texts, encode, model.token_texts)
 
 
-def _held_out(settings: Settings, data: Data, model: CatalogueModel) -> tf.data.Dataset:
+def _held_out(settings: Settings, data: Data, model: CandidateModel) -> tf.data.Dataset:
     """Batches of validation decisions, small enough for scores of the whole catalogue."""
     return inputs.held_out_decisions(
         data.eval_files,
@@ -352,14 +368,16 @@ def _print_epoch(epoch: int, logs: Mapping[str, float]) -> None:
     print(f"  epoch {epoch + 1}  loss {logs['loss']:.4f}", flush=True)
 
 
-def _calibration(model: CatalogueModel) -> dict[str, float]:
-    if model.mixture is None:
+def _calibration(model: CandidateModel) -> dict[str, float]:
+    scaling = model.mixture or model.platt
+    if scaling is None:
         return {}
-    temperature, offset = model.mixture.calibration()
+    temperature, offset = scaling.calibration()
     return {"log_temperature": temperature, "offset": offset}
 
 
-def _restore_calibration(model: CatalogueModel, calibration: Mapping[str, float]) -> None:
-    if model.mixture is not None:
-        model.mixture.log_temperature.assign(calibration["log_temperature"])
-        model.mixture.offset.assign(calibration["offset"])
+def _restore_calibration(model: CandidateModel, calibration: Mapping[str, float]) -> None:
+    scaling = model.mixture or model.platt
+    if scaling is not None:
+        scaling.log_temperature.assign(calibration["log_temperature"])
+        scaling.offset.assign(calibration["offset"])

@@ -15,6 +15,7 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils, standard_artifacts
 
 from models import features
+from models.click_metrics import CLICK_METRICS, ClickMetrics
 from models.metrics import RankingMetrics
 from serving import contract
 from tfx_pipeline import evaluation
@@ -66,8 +67,14 @@ def rows():
         yield labels, ids, {features.SLICE_USER: "new" if i % 3 else "known", COUNTRY: country}
 
 
+def user_of(ids):
+    """One of five shoppers, for a list."""
+    return f"u{len(ids[0] + ids[1]) % 5}".encode()
+
+
 def example(labels, ids, slices):
     feature = {
+        features.USER_ID: tf.train.Feature(bytes_list=tf.train.BytesList(value=[user_of(ids)])),
         features.LABEL: tf.train.Feature(float_list=tf.train.FloatList(value=labels)),
         features.CANDIDATE_ITEM_IDS: tf.train.Feature(bytes_list=tf.train.BytesList(value=[i.encode() for i in ids])),
     }
@@ -97,6 +104,7 @@ def store(tmp_path_factory):
         for name, kind in (
             (features.LABEL, "FLOAT"),
             (features.CANDIDATE_ITEM_IDS, "BYTES"),
+            (features.USER_ID, "BYTES"),
             (features.SLICE_USER, "BYTES"),
             (COUNTRY, "BYTES"),
         )
@@ -235,6 +243,42 @@ def test_a_worse_model_replaces_a_better_one_only_within_epsilon(evaluate):
     assert "Not blessed" in printed.getvalue() and report.failures[0] in printed.getvalue()
     assert f"{report.overall.metrics['mrr']:.4f} ({report.overall.change['mrr']:+.4f})" in printed.getvalue()
     assert f"{COUNTRY} = ZZ" in printed.getvalue()
+
+
+def clicks(model, keep=lambda slices: True):
+    """Click metrics of a toy computed outside TFMA."""
+    metrics = ClickMetrics()
+    kept = [row for row in rows() if keep(row[2])]
+    scores = MODELS[model].serve(tf.constant([example(*row) for row in kept]))[contract.SCORES]
+    metrics.update(np.stack([row[0] for row in kept]), scores, [user_of(row[1]) for row in kept])
+    return metrics.result()
+
+
+def test_of_log_loss_and_calibration_error_less_is_better(evaluate):
+    new, old = clicks("slightly_worse"), clicks("good")
+    worse = {name: new[name] - old[name] for name in ("log_loss", "ece")}
+    assert min(worse.values()) > 0
+    chosen = {"metrics": [*CLICK_METRICS, "ndcg@3"], "thresholds": {"log_loss": new["log_loss"] + 0.01}}
+    report = evaluate(
+        "slightly_worse", baseline="good", schema=True, max_drop={"log_loss": worse["log_loss"] * 1.01}, **chosen
+    )
+    assert report.blessed and report.failures == ()
+    parts = {part.name: part.metrics for part in (report.overall, *report.slices)}
+    for name, keep in (("overall", lambda slices: True), (f"{COUNTRY} = FR", lambda s: s[COUNTRY] == "FR")):
+        expected_here = clicks("slightly_worse", keep)
+        assert {metric: parts[name][metric] for metric in CLICK_METRICS} == pytest.approx(expected_here, abs=1e-9)
+    assert report.overall.change["log_loss"] == pytest.approx(worse["log_loss"])
+    allowed = {"log_loss": worse["log_loss"] * 0.9, "ece": 1.0}
+    high = clicks("slightly_worse", lambda slices: slices[COUNTRY] == "ZZ")["log_loss"]
+    report = evaluate(
+        "slightly_worse", baseline="good", max_drop=allowed, slice_thresholds={COUNTRY: {"log_loss": 0.6}}, **chosen
+    )
+    assert not report.blessed
+    assert set(report.failures) == {
+        f"log_loss overall is {worse['log_loss']:.4f} more than the last blessed model's; "
+        f"at most {allowed['log_loss']:.4f} more is allowed.",
+        f"log_loss where {COUNTRY} = ZZ is {high:.4f}; at most 0.6000 is allowed.",
+    }
 
 
 def test_a_baseline_of_exactly_zero_can_be_replaced():

@@ -42,6 +42,10 @@ CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
             {"decisions": {"horizon_days": 7, "min_horizon_days": 8}},
             r"min_horizon_days` is 8\.0 and `decisions\.horizon_days` 7\.0; expected at most the horizon\.$",
         ),
+        (
+            {"decisions": {"keep_unlabelled": True, "kind": "window"}},
+            r"`decisions\.keep_unlabelled` is true; expected it only with the kind `session`",
+        ),
         ({"train": {"xla": True}}, r"`train\.xla` needs a frozen text encoder, `item_text: table`, the full softmax"),
         (
             {"model": {"text_encoder": {"trainable": "frozen"}}, "train": {"xla": True, "losses": {"listwise": 1.0}}},

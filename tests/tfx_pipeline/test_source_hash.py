@@ -103,6 +103,7 @@ def test_components_of_this_project_see_their_own_edits(tmp_path):
     assert changed_by("tfx_pipeline/preprocessing.py") >= {"Transform"}
     assert changed_by("tfx_pipeline/raw_tables/tables.py") == {"ExampleGen"}
     assert changed_by("models/metrics.py") >= {"Trainer", "Evaluator"}
+    assert changed_by("models/click_metrics.py") >= {"Trainer", "Evaluator"}
     layer = next(path for path in sorted((base / "models" / "layers").glob("*.py")) if path.name != "__init__.py")
     assert changed_by(f"models/layers/{layer.name}") == {"Trainer"}
     assert changed_by("serving/contract.py") >= {"Trainer", "Evaluator", "ServingCheck"}

@@ -7,12 +7,14 @@ Used by the pipeline as
 where `module_path` lets Evaluator find `custom_eval_shared_model`.
 """
 
+from tfx_pipeline.evaluation.click_metric import ClickMetric
 from tfx_pipeline.evaluation.config import eval_config
 from tfx_pipeline.evaluation.metric import RankingMetric
 from tfx_pipeline.evaluation.report import EvaluationReport, SliceReport, print_report, read_report
 from tfx_pipeline.evaluation.shared_model import custom_eval_shared_model
 
 __all__ = [
+    "ClickMetric",
     "EvaluationReport",
     "RankingMetric",
     "SliceReport",

@@ -8,8 +8,10 @@ from typing import Any
 import tensorflow_model_analysis as tfma
 
 from models import features
+from models.click_metrics import CLICK_METRICS, LOWER_IS_BETTER
 from models.metrics import ranking_metric
 from serving import contract
+from tfx_pipeline.evaluation.click_metric import ClickMetric
 from tfx_pipeline.evaluation.metric import RankingMetric
 from tfx_pipeline.settings import Settings, SettingsError
 
@@ -34,24 +36,25 @@ def eval_config(settings: Settings) -> tfma.EvalConfig:
 
     metrics = [tfma.MetricConfig(class_name="ExampleCount")]
     for name in evaluate.metrics:
-        metric = tfma.MetricConfig(
-            class_name=RankingMetric.__name__, module=RankingMetric.__module__, config=json.dumps({"name": name})
-        )
+        kind = ClickMetric if name in CLICK_METRICS else RankingMetric
+        metric = tfma.MetricConfig(class_name=kind.__name__, module=kind.__module__, config=json.dumps({"name": name}))
+        lower = name in LOWER_IS_BETTER
         threshold = tfma.MetricThreshold()
         if name in evaluate.thresholds:
-            threshold.value_threshold.lower_bound.value = evaluate.thresholds[name]
+            threshold.value_threshold.CopyFrom(_bound(evaluate.thresholds[name], lower))
         if name in evaluate.max_drop:
-            threshold.change_threshold.direction = tfma.MetricDirection.HIGHER_IS_BETTER
-            threshold.change_threshold.absolute.value = -evaluate.max_drop[name]
+            direction = tfma.MetricDirection.LOWER_IS_BETTER if lower else tfma.MetricDirection.HIGHER_IS_BETTER
+            threshold.change_threshold.direction = direction
+            threshold.change_threshold.absolute.value = evaluate.max_drop[name] * (1 if lower else -1)
         if threshold.ByteSize():
             # As a threshold of the overall slice: `MetricConfig.threshold` would hold for every slice.
             metric.per_slice_thresholds.append(
                 tfma.PerSliceMetricThreshold(slicing_specs=[overall], threshold=threshold)
             )
-        for feature, lowest in evaluate.slice_thresholds.items():
-            if name in lowest:
+        for feature, bounds in evaluate.slice_thresholds.items():
+            if name in bounds:
                 threshold = tfma.MetricThreshold()
-                threshold.value_threshold.lower_bound.value = lowest[name]
+                threshold.value_threshold.CopyFrom(_bound(bounds[name], lower))
                 metric.per_slice_thresholds.append(
                     tfma.PerSliceMetricThreshold(slicing_specs=[slices[feature]], threshold=threshold)
                 )
@@ -73,6 +76,12 @@ def eval_config(settings: Settings) -> tfma.EvalConfig:
     return config
 
 
+def _bound(value: float, lower_is_better: bool) -> tfma.GenericValueThreshold:
+    threshold = tfma.GenericValueThreshold()
+    (threshold.upper_bound if lower_is_better else threshold.lower_bound).value = value
+    return threshold
+
+
 def _check(settings: Settings) -> None:
     evaluate = settings.evaluate
 
@@ -82,10 +91,13 @@ def _check(settings: Settings) -> None:
                 raise SettingsError(f"`{where}` names {name!r}; expected one of {', '.join(expected)}.")
 
     for name in evaluate.metrics:
+        if name in CLICK_METRICS:
+            continue
         try:
             ranking_metric(name)
         except ValueError as error:
-            raise SettingsError(f"`evaluate.metrics`: {error}") from None
+            clicks = f"; of clicks there are {', '.join(CLICK_METRICS)}."
+            raise SettingsError(f"`evaluate.metrics`: {str(error).rstrip('.')}{clicks}") from None
     known("evaluate.slices", evaluate.slices, (*features.SLICE_FEATURES, *settings.data.context))
     known("evaluate.thresholds", evaluate.thresholds, evaluate.metrics)
     known("evaluate.max_drop", evaluate.max_drop, evaluate.metrics)

@@ -66,7 +66,7 @@ class _RankingPreprocessor(metric_types.Preprocessor):
 
     def process(self, extracts: dict[str, Any]) -> Iterator[tuple[float, bool]]:
         self._metric = self._metric or ranking_metric(self._metric_name)
-        labels, scores = (_row(extracts[part], self._model_name) for part in (tfma.LABELS_KEY, tfma.PREDICTIONS_KEY))
+        labels, scores = (candidate_row(extracts[part], self._model_name) for part in (tfma.LABELS_KEY, tfma.PREDICTIONS_KEY))
         values, counted = self._metric(labels, scores)
         yield float(values[0]), bool(counted[0])
 
@@ -74,7 +74,7 @@ class _RankingPreprocessor(metric_types.Preprocessor):
         return {**self.__dict__, "_metric": None}
 
 
-def _row(value: Any, model_name: str) -> np.ndarray:
+def candidate_row(value: Any, model_name: str) -> np.ndarray:
     """The list [N] of one example, wherever TFMA has put it.
 
     Two models give a mapping by model. Labels whose lengths differ within a batch arrive sparse; their values go on,

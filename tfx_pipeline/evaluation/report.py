@@ -170,10 +170,15 @@ def _failure(slice_name: str, failure: Any) -> str:
         return f"{subject} was not computed."
     value = failure.metric_value.double_value.value
     if threshold.HasField("change_threshold"):
-        rule = f"at most {-threshold.change_threshold.absolute.value:.4f} less is allowed"
-        fact = f"is {-value:.4f} less than the last blessed model's"
+        change = threshold.change_threshold
+        word = "more" if change.direction == tfma.MetricDirection.LOWER_IS_BETTER else "less"
+        rule = f"at most {abs(change.absolute.value):.4f} {word} is allowed"
+        fact = f"is {abs(value):.4f} {word} than the last blessed model's"
     else:
-        rule = f"at least {threshold.value_threshold.lower_bound.value:.4f} is needed"
+        bounds = threshold.value_threshold
+        rule = f"at least {bounds.lower_bound.value:.4f} is needed"
+        if bounds.HasField("upper_bound"):
+            rule = f"at most {bounds.upper_bound.value:.4f} is allowed"
         fact = f"is {value:.4f}"
     if math.isnan(value):
         fact = "has no value (no example counts, or a score is NaN)"

@@ -61,8 +61,9 @@ class DecisionBuilder:
 
     Kind `session`: one decision per session that has a label event before its split's end, at the session's first
     event. The query is the one that opens the session; one typed later is not known at that moment. Label events
-    without a session are decisions of their own moment. Kind `window`: one per cut for a user with an event other
-    than an impression before the cut and a label event in [cut, cut + horizon), cut off at the split's end.
+    without a session are decisions of their own moment. With `keep_unlabelled` a session with impressions alone is one
+    too, without a positive. Kind `window`: one per cut for a user with an event other than an impression before the
+    cut and a label event in [cut, cut + horizon), cut off at the split's end.
 
     Split `leave_one_out` instead: one decision per label event but the user's last, at that event, with it as the one
     positive, if an event other than an impression is before it. The last but one is of `eval` and `recent`, the others
@@ -127,7 +128,7 @@ class DecisionBuilder:
         """
         left_out = collections.Counter() if left_out is None else left_out
         places = self._places(log)
-        if not len(places.labels):
+        if not len(places.labels) and not (self.settings.keep_unlabelled and len(places.impressions)):
             left_out["users without a label event"] += 1
             return []
         if self._leave_one_out:
@@ -219,7 +220,8 @@ class DecisionBuilder:
         starts = np.flatnonzero(np.r_[True, np.diff(groups[order]) != 0])
         is_label, is_impression = np.zeros((2, len(log.times)), bool)
         is_label[places.labels], is_impression[places.impressions] = True, True
-        sessions = [events for events in np.split(order, starts[1:]) if is_label[events].any()]
+        makes_decision = is_label | is_impression if self.settings.keep_unlabelled else is_label
+        sessions = [events for events in np.split(order, starts[1:]) if makes_decision[events].any()]
         for events in sorted(sessions, key=lambda events: events[0]):
             time = int(log.times[events[0]])
             if not self.boundaries.train_start <= time < self.boundaries.eval_until:
@@ -231,7 +233,7 @@ class DecisionBuilder:
                 left_out["queries later than their session's first event (kept for later profile texts)"] += 1
             for split in SPLITS[:1] if time < self.boundaries.train_until else SPLITS[1:]:
                 inside = _until(events, log, self.boundaries.labels_until(split))
-                if not is_label[inside].any():
+                if not makes_decision[inside].any():
                     left_out[f"{split}: sessions whose label events are later than the split's end"] += 1
                     continue
                 yield Moment(split, time, inside[is_label[inside]], inside[is_impression[inside]], query)

@@ -109,6 +109,33 @@ def test_sessions_go_to_splits_by_their_first_event_and_labels_end_with_the_spli
     }
 
 
+def test_what_was_shown_and_not_clicked_is_a_decision_where_it_is_kept(shop):
+    events = [
+        ("u", "a", "impression", 10, "s1"),
+        ("u", "b", "impression", 10, "s1"),
+        ("u", "a", "buy", 11, "s1"),
+        ("u", "", "search", 14, "s2", "red shoes"),
+        ("u", "b", "impression", 15, "s2"),
+        ("u", "c", "impression", 15, "s2"),
+        ("u", "c", "view", 18, "s3"),  # neither shown nor bought
+        ("looker", "a", "impression", 12, "s4"),
+        ("viewer", "a", "view", 12, "s5"),
+    ]
+    settings = dataclasses.replace(SESSIONS, negatives=0)
+    kept = dataclasses.replace(settings, keep_unlabelled=True)
+    for rules, expected in ((settings, [{"a": 1, "b": 0}]), (kept, [{"a": 1, "b": 0}, {"b": 0, "c": 0}])):
+        builder, logs = shop.build(rules, Boundaries(0, 100, 200), events, shop.items("abc"))
+        decisions = builder.decisions(logs["u"])
+        assert [ranked(decision) for decision in decisions] == expected
+    assert (decisions[1].time, decisions[1].query) == (14, "red shoes")
+    assert decisions[1].history_item_ids.tolist() == ["a"]  # bought; impressions are no history
+    assert decisions[1].slices["slice_items"] == "known"
+    left_out: collections.Counter[str] = collections.Counter()
+    assert [ranked(decision) for decision in builder.decisions(logs["looker"])] == [{"a": 0}]
+    assert builder.moments(logs["viewer"], left_out) == []
+    assert left_out == {"users without a label event": 1}
+
+
 def test_windows_by_hand(shop):
     day = DAY
     events = [

@@ -1,0 +1,135 @@
+"""What Trainer, Evaluator and the signature `rank` ask of any model that scores candidates."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow as tf
+
+from models.item_encoder import ItemTable
+from models.layers.platt_scaling import PlattScaling
+from models.layers.repeat_mixture import RepeatMixture
+from models.profile_encoder import ProfileEncoder
+from models.shopper import Shopper
+
+Tensors = Mapping[str, tf.Tensor]
+
+
+class CandidateModel(tf.keras.Model, metaclass=abc.ABCMeta):
+    """A model that scores the candidates of a decision.
+
+    A call scores candidates: inputs are transformed features by the names of `models.features`, the answer is float32
+    [B, N], one score a candidate; candidates that are padding get a score too.
+
+    Args:
+      items: V, items of the catalogue.
+
+    Attributes:
+      LOSSES: names of the losses, of `models.options.LossOptions`, that the model has.
+      text_encoder: the BERT whose pooled vectors it reads; None if it reads none.
+      mixture: what its scores go through last, calibrated on held-out decisions; None if there is none.
+      platt: as `mixture`, for scores that are logits of a click.
+      one_decision_a_user: whether each user's newest decision, with its history, is all that training needs.
+      servable: float [V], 1 for items that may be recommended.
+    """
+
+    LOSSES: ClassVar[tuple[str, ...]] = ("catalogue",)
+    #: Losses that are tracked beside, in their order.
+    TRACKED: ClassVar[tuple[str, ...]] = ("catalogue",)
+    text_encoder: ProfileEncoder | None
+    mixture: RepeatMixture | None
+    platt: PlattScaling | None
+    one_decision_a_user: bool
+
+    def __init__(self, items: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.items = items
+        # Not on the class: Keras does not track what the class has an attribute for.
+        self.text_encoder = None
+        self.mixture = None
+        self.platt = None
+        self.one_decision_a_user = False
+        self.servable = self.add_weight(
+            name="servable", shape=[items], dtype="float32", initializer="ones", trainable=False
+        )
+        self.trackers = {name: tf.keras.metrics.Mean(name=name) for name in ("loss", *self.TRACKED)}
+
+    # --- what it reads -------------------------------------------------------------------------------------------
+
+    @property
+    def pooled_texts(self) -> tuple[str, ...]:
+        """Token features of which only the text encoder's pooled vector is read."""
+        return ()
+
+    @property
+    def token_texts(self) -> tuple[str, ...]:
+        """Token features that are read as they are, beside or instead of being pooled."""
+        return ()
+
+    def set_catalogue(self, table: ItemTable, sales: np.ndarray, first_day: int) -> None:
+        """Stores what is known of the items.
+
+        Args:
+          table: attributes and texts, V rows.
+          sales: [days, V], label events per day.
+          first_day: days since 1970-01-01 UTC of the first row of `sales`.
+        """
+        del sales, first_day
+        self.servable.assign(table.servable.astype(np.float32))
+
+    @property
+    def learns_text(self) -> bool:
+        """Whether training changes its BERT."""
+        return self.text_encoder is not None and self.text_encoder.fine_tuning != "frozen"
+
+    @property
+    def counts(self) -> bool:
+        """Whether `count` must be called before training, and in its place for a `CountedModel`."""
+        return False
+
+    def count(self, shoppers: Iterable[Shopper]) -> None:
+        """Fills the tables that are counted, where the model has any.
+
+        Args:
+          shoppers: every user once.
+        """
+
+    def refresh_item_text(self) -> None:
+        """Encodes the texts of all items anew, where there is a text encoder that may have changed."""
+
+    # --- training ------------------------------------------------------------------------------------------------
+
+    @property
+    def metrics(self) -> list[tf.keras.metrics.Metric]:
+        return list(self.trackers.values())
+
+    @abc.abstractmethod
+    def compute_losses(self, inputs: Tensors, labels: tf.Tensor, training: bool) -> dict[str, tf.Tensor]:
+        """Every loss with a weight, unweighted, and their weighted sum under `loss`."""
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        inputs, labels = data
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        with tf.GradientTape() as tape:
+            found = self.compute_losses(inputs, labels, training=True)
+            # Gradients are summed over replicas, so each brings its share.
+            loss = found["loss"] / replicas
+            scaled = self.optimizer.get_scaled_loss(loss) if hasattr(self.optimizer, "get_scaled_loss") else loss
+        variables = self.trainable_variables
+        gradients = tape.gradient(scaled, variables)
+        if hasattr(self.optimizer, "get_unscaled_gradients"):
+            gradients = self.optimizer.get_unscaled_gradients(gradients)
+        self.optimizer.apply_gradients((g, v) for g, v in zip(gradients, variables, strict=True) if g is not None)
+        return self._track(found)
+
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
+        inputs, labels = data
+        return self._track(self.compute_losses(inputs, labels, training=False))
+
+    def _track(self, found: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        for name, value in found.items():
+            self.trackers[name].update_state(value)
+        return {name: self.trackers[name].result() for name in found}

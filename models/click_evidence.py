@@ -1,0 +1,206 @@
+"""What speaks for a click beside the pair's text: the item itself, and how it fits what the user did and asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from models.item_encoder import ItemEncoder, ItemTable
+from models.lexical_path import LexicalPath
+from models.sizes import Sizes
+from models.word_bag import WordBag
+
+
+@dataclass(frozen=True)
+class UserSide:
+    """What the layer reads of B users.
+
+    Attributes:
+      positions: int [B, H], rows of the catalogue of the history, -1 for none.
+      types: int [B, H], ids of the event types.
+      gaps: float [B, H], ages of the events in days.
+      query, profile: int [B, …], tokens.
+      context: name of each context column -> int [B].
+    """
+
+    positions: tf.Tensor
+    types: tf.Tensor
+    gaps: tf.Tensor
+    query: tf.Tensor
+    profile: tf.Tensor
+    context: dict[str, tf.Tensor]
+
+
+class ClickEvidence(tf.keras.layers.Layer):
+    """logit = MLP([u∘r, r, f]) of pairs of a user and an item.
+
+    r is the item's vector (id, category, brand, price, as `ItemEncoder` has them, and the words of its title). u is
+    linear in the mean vector of the history's events, each weighed by its type and exp(-age/τ), in the context columns,
+    and in the words of query and profile text. f are numbers of the pair: the share of the query's and of the profile
+    text's weight that the title covers (`LexicalPath`), whether there is a query, how long the history is, and, for
+    each τ, log(1 + Σ exp(-age/τ)) over the history's events of the same item, category and brand; the last is the
+    squared distance of the item's scaled price from the history's mean one.
+
+    An item that the catalogue does not know has the words of its title alone.
+
+    Args:
+      sizes: of the shop, or their values in a dict.
+      dimension: d.
+      decay_days: time constants τ, in days; the mean vector has the longest one.
+      hidden: widths of the MLP's hidden layers.
+      dropout: of the item vectors in r and u, and of the hidden layers.
+      id_dropout: share of item ids hidden in training.
+
+    Call arguments:
+      user: `UserSide` of B users.
+      owners: int [P], which of them each pair is of.
+      rows: int [P], the item's row of the catalogue, -1 if it is not known.
+      tokens: int [P, T], of its title.
+
+    Returns:
+      float32 [P].
+
+    Raises:
+      ValueError: if a time constant is not positive.
+
+    Reference: wide and deep parts after Cheng et al., Wide & Deep Learning for Recommender Systems (2016); products of
+    vectors after Rendle, Factorization Machines (2010).
+    """
+
+    def __init__(
+        self,
+        sizes: Sizes | dict[str, Any],
+        dimension: int = 16,
+        decay_days: Sequence[float] = (7.0, 30.0, 120.0),
+        hidden: Sequence[int] = (32,),
+        dropout: float = 0.2,
+        id_dropout: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if any(days <= 0 for days in decay_days):
+            raise ValueError(f"decay_days must be positive, not {tuple(decay_days)}.")
+        self._sizes = shop = Sizes(**sizes) if isinstance(sizes, dict) else sizes
+        self.dimension = dimension
+        self.decay_days = tuple(float(days) for days in decay_days)
+        self.hidden = tuple(int(width) for width in hidden)
+        self.dropout = dropout
+        self.id_dropout = id_dropout
+        policy = self.dtype_policy
+        self.item_inputs = ItemEncoder(
+            shop.items,
+            dimension,
+            1,
+            shop.categories,
+            shop.brands,
+            shop.price_buckets,
+            id_dropout,
+            dtype=policy,
+            name="item_inputs",
+        )
+        self.item_inputs.text_projection.trainable = False  # of pooled texts, which are not read here
+        self.words = WordBag(shop.wordpieces, dimension, shop.special_tokens, dtype=policy, name="words")
+        self.asked_words = WordBag(shop.wordpieces, dimension, shop.special_tokens, dtype=policy, name="asked_words")
+        self.told_words = WordBag(shop.wordpieces, dimension, shop.special_tokens, dtype=policy, name="told_words")
+        self.lexical_path = LexicalPath(
+            shop.wordpieces, shop.items, shop.text_length, shop.special_tokens, name="lexical_path"
+        )
+        self.context_embeddings = {
+            column: tf.keras.layers.Embedding(size, dimension, dtype=policy, name=f"{column}_embedding")
+            for column, size in sorted(shop.context.items())
+        }
+        self.taste = tf.keras.layers.Dense(dimension, dtype=policy, name="taste")
+        self.drop = tf.keras.layers.Dropout(dropout, dtype=policy, name="drop")
+        self.layers_of_head = [
+            tf.keras.layers.Dense(width, activation="gelu", dtype=policy, name=f"hidden_{place}")
+            for place, width in enumerate(self.hidden)
+        ]
+        self.out = tf.keras.layers.Dense(1, dtype="float32", name="out")
+        self.build([])
+
+    def build(self, input_shape: Any) -> None:
+        if self.built:
+            return
+        for embedding in self.context_embeddings.values():
+            embedding.build([None])
+        self.type_weights = self.add_weight(name="type_weights", shape=[self._sizes.event_types], initializer="ones")
+        self.taste.build([None, self.dimension])
+        width = 2 * self.dimension + 5 + 3 * len(self.decay_days)
+        for layer in self.layers_of_head:
+            layer.build([None, width])
+            width = layer.units
+        self.out.build([None, width])
+        super().build(input_shape)
+
+    def set_table(self, table: ItemTable) -> None:
+        """Stores what is known of the items."""
+        self.item_inputs.set_table(table)
+        self.lexical_path.set_table(table.tokens)
+
+    def call(
+        self, user: UserSide, owners: tf.Tensor, rows: tf.Tensor, tokens: tf.Tensor, training: bool = False
+    ) -> tf.Tensor:
+        known = tf.maximum(rows, 0)
+        items = self.item_inputs(None, known, training=training) * tf.cast(rows >= 0, self.compute_dtype)[:, tf.newaxis]
+        items = self.drop(items + self.words(tokens), training=training)
+        joined = [items * tf.gather(self._taste(user, training), owners), items]
+        numbers = tf.concat([self._matches(user, owners, tokens), self._habits(user, owners, rows)], -1)
+        states = tf.concat([*joined, tf.cast(numbers, self.compute_dtype)], -1)
+        for layer in self.layers_of_head:
+            states = self.drop(layer(states), training=training)
+        return self.out(tf.cast(states, tf.float32))[:, 0]
+
+    def _taste(self, user: UserSide, training: bool) -> tf.Tensor:
+        """u, [B, d]."""
+        real = user.positions >= 0
+        events = self.item_inputs(None, tf.reshape(tf.maximum(user.positions, 0), [-1]), training=training)
+        events = tf.reshape(events, tf.concat([tf.shape(real), [self.dimension]], 0))
+        weights = tf.nn.relu(tf.gather(tf.cast(self.type_weights, tf.float32), user.types))
+        weights *= tf.where(real, tf.exp(-tf.cast(user.gaps, tf.float32) / max(self.decay_days)), 0.0)
+        share = tf.math.divide_no_nan(weights, tf.reduce_sum(weights, 1, keepdims=True))
+        parts = self.taste(tf.einsum("bh,bhd->bd", tf.cast(share, self.compute_dtype), events))
+        parts += self.asked_words(user.query) + self.told_words(user.profile)
+        for column, embedding in self.context_embeddings.items():
+            parts += embedding(user.context[column])
+        return parts
+
+    def _matches(self, user: UserSide, owners: tf.Tensor, tokens: tf.Tensor) -> tf.Tensor:
+        """Words in common, whether there is a query, how much is known of the user: float32 [P, 4]."""
+        found = [self.lexical_path.of_texts(text, owners, tokens) for text in (user.query, user.profile)]
+        asked = tf.reduce_any(user.query != 0, 1)
+        events = tf.reduce_sum(tf.cast(user.positions >= 0, tf.float32), 1)
+        of_user = tf.stack([tf.cast(asked, tf.float32), tf.math.log1p(events) / 5], -1)
+        return tf.concat([tf.stack(found, -1), tf.gather(of_user, owners)], -1)
+
+    def _habits(self, user: UserSide, owners: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+        """What the history says of item, category, brand and price: float32 [P, 3·τ + 1]."""
+        positions = tf.gather(user.positions, owners)
+        real = tf.logical_and(positions >= 0, rows[:, tf.newaxis] >= 0)
+        events, item = tf.maximum(positions, 0), tf.maximum(rows, 0)[:, tf.newaxis]
+        same = [tf.logical_and(real, events == item)]
+        for table in (self.item_inputs.item_categories, self.item_inputs.item_brands):
+            of_event, of_item = tf.gather(table, events), tf.gather(table, item)
+            same.append(tf.logical_and(tf.logical_and(real, of_item > 0), of_event == of_item))
+        ages = tf.gather(tf.cast(user.gaps, tf.float32), owners)[:, :, tf.newaxis]
+        decay = tf.exp(-ages / tf.constant(self.decay_days))
+        found = [tf.math.log1p(tf.einsum("ph,pht->pt", tf.cast(which, tf.float32), decay)) for which in same]
+        prices = tf.cast(self.item_inputs.item_prices, tf.float32)
+        counted = tf.cast(real, tf.float32)
+        usual = tf.math.divide_no_nan(tf.reduce_sum(tf.gather(prices, events) * counted, 1), tf.reduce_sum(counted, 1))
+        distance = tf.square(tf.gather(prices, item[:, 0]) - usual) * tf.reduce_max(counted, 1)
+        return tf.concat([*found, tf.minimum(distance, 9.0)[:, tf.newaxis]], -1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "sizes": vars(self._sizes).copy(),
+            "dimension": self.dimension,
+            "decay_days": self.decay_days,
+            "hidden": self.hidden,
+            "dropout": self.dropout,
+            "id_dropout": self.id_dropout,
+        }
