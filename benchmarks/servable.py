@@ -1,4 +1,4 @@
-"""A pushed SavedModel, asked through its `recommend` or `search` signature in this process."""
+"""A pushed SavedModel, asked through its `recommend`, `search` or `rank` signature in this process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Servable:
       path: a version's folder (it holds `saved_model.pb`), or a base folder with one folder per version, of which the
         newest is taken.
       context_columns: the declared context columns.
-      signature: that is asked, `recommend` or `search`.
+      signature: that is asked: `recommend` or `search` (`ask`), or `rank` (`score`).
 
     Attributes:
       path: the version's folder.
@@ -92,6 +92,31 @@ class Servable:
                 self._check(requests[place], items, scores[row][:real])
                 answers[place] = Recommendation(items, scores[row][:real], self.version or 0)
         return [answer for answer in answers if answer is not None]
+
+    def score(self, requests: Sequence[Request]) -> list[np.ndarray]:
+        """The score of each candidate of each request, by `rank`.
+
+        Raises:
+          ServableError: if a score is not a number.
+        """
+        answers = []
+        for start in range(0, len(requests), BATCH):
+            batch = requests[start : start + BATCH]
+            arrays = build_inputs(self._name, batch, self._context)
+            began = time.perf_counter()
+            outputs = self._signature(**{name: self._constant(array) for name, array in arrays.items()})
+            scores = outputs[contract.SCORES].numpy()
+            self.seconds += time.perf_counter() - began
+            for request, row in zip(batch, scores, strict=True):
+                found = row[: len(request.candidates)]
+                if np.isnan(found).any():
+                    item = request.candidates[int(np.argmax(np.isnan(found)))]
+                    raise ServableError(
+                        f"{self.path}: to user {request.user_id!r}, `{self._name}` gave item {item!r} a "
+                        "score that is not a number."
+                    )
+                answers.append(found)
+        return answers
 
     def _check(self, request: Request, items: list[str], scores: np.ndarray) -> None:
         problem = ""

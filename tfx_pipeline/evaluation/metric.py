@@ -66,7 +66,9 @@ class _RankingPreprocessor(metric_types.Preprocessor):
 
     def process(self, extracts: dict[str, Any]) -> Iterator[tuple[float, bool]]:
         self._metric = self._metric or ranking_metric(self._metric_name)
-        labels, scores = (candidate_row(extracts[part], self._model_name) for part in (tfma.LABELS_KEY, tfma.PREDICTIONS_KEY))
+        labels, scores = (
+            candidate_row(extracts[part], self._model_name) for part in (tfma.LABELS_KEY, tfma.PREDICTIONS_KEY)
+        )
         values, counted = self._metric(labels, scores)
         yield float(values[0]), bool(counted[0])
 
