@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from models.item_encoder import ItemEncoder, ItemTable
@@ -66,6 +65,14 @@ class ClickEvidence(tf.keras.layers.Layer):
 
     Raises:
       ValueError: if a time constant is not positive.
+
+    Example:
+      >>> shop = Sizes(2, 3, 2, 2, 2, 2, {}, wordpieces=9, special_tokens=(0,), text_length=3, days=1)
+      >>> none, text = tf.constant([[-1]]), tf.constant([[5, 6, 0]])
+      >>> user = UserSide(none, none + 1, tf.zeros([1, 1]), text, text, {})
+      >>> titles = tf.constant([[5, 0, 0], [0, 0, 0]])
+      >>> ClickEvidence(shop)(user, tf.constant([0, 0]), tf.constant([1, -1]), titles).shape
+      TensorShape([2])
 
     Reference: wide and deep parts after Cheng et al., Wide & Deep Learning for Recommender Systems (2016); products of
     vectors after Rendle, Factorization Machines (2010).

@@ -2,14 +2,15 @@
 
 Labels are 1 (clicked), 0 (shown and not clicked) or -1 (padding); scores are logits, the probability is their sigmoid.
 
-| name         | over all candidates                                                                              | better |
-|--------------|--------------------------------------------------------------------------------------------------|--------|
-| `pooled_auc` | share of (clicked, not clicked) pairs in the right order, a tie counting half; pairs of different| higher |
-|              | lists and users count too (`auc` of `models.metrics` is a mean over lists)                       |        |
-| `gauc`       | Σ_u n_u·AUC_u / Σ_u n_u, AUC_u being that of user u's n_u candidates in all of their lists; users  | higher |
-|              | with candidates of one kind alone have none and are left out                                     |        |
-| `log_loss`   | mean of -log p(label), natural logarithm                                                         | lower  |
-| `ece`        | expected calibration error: Σ_b n_b/n·abs(mean probability of bin b - share clicked in it)   | lower  |
+| name         | over all candidates                                                                     | better |
+|--------------|-----------------------------------------------------------------------------------------|--------|
+| `pooled_auc` | share of (clicked, not clicked) pairs in the right order, a tie counting half; pairs of | higher |
+|              | different lists and users count too (`auc` of `models.metrics` is a mean over lists)    |        |
+| `gauc`       | Σ_u n_u·AUC_u / Σ_u n_u, AUC_u being that of user u's n_u candidates in all their lists; | higher |
+|              | users with candidates of one kind alone are left out                                    |        |
+| `log_loss`   | mean of -log p(label), natural logarithm                                                | lower  |
+| `ece`        | expected calibration error: Σ_b n_b/n·abs(p_b - c_b), p_b and c_b being the mean        | lower  |
+|              | probability and the share clicked in bin b of n_b candidates                            |        |
 
 A score that is NaN makes every metric NaN. Without a candidate that counts a metric is NaN.
 

@@ -161,7 +161,8 @@ class CheckpointKeeper(tf.keras.callbacks.Callback):
 
     Args:
       folder: of checkpoints; a run finds there what an earlier, killed, one left.
-      monitor: name in the logs, higher is better unless `LOWER_IS_BETTER` names it; None takes the last epoch for the best and never stops.
+      monitor: name in the logs, higher is better unless `LOWER_IS_BETTER` names it; None takes the last epoch for the
+        best and never stops.
       patience: epochs without a better value before stopping.
 
     Attributes:

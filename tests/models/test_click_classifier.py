@@ -1,0 +1,152 @@
+"""The click classifier: what an entry of the zoo must hold, and what its scores depend on."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models import features
+from models.candidate_model import CandidateModel
+from models.click_classifier import ClickClassifier
+from models.layers.platt_scaling import PlattScaling
+from models.options import LossOptions, TextEncoderOptions
+from models.pair_tokens import pair_tokens
+from models.sizes import Sizes
+from models.zoo.click_classifier import ENTRY, ClickClassifierOptions
+
+SIZES = Sizes(6, 4, 3, 3, 4, 5, {"country": 4}, 50, (0, 1, 2, 3, 4), 5, 10)
+ENCODER = {"hidden_size": 8, "layers": 1, "heads": 2, "intermediate_size": 8}
+LOSSES = LossOptions(catalogue=0.0, binary=1.0)
+
+
+def make(tools, **options):
+    """A classifier with moved weights that knows the catalogue of six items."""
+    tf.keras.utils.set_random_seed(1)
+    encoder = TextEncoderOptions(**ENCODER)
+    model = ENTRY.build(
+        ClickClassifierOptions(text_encoder=encoder, dropout=0.0, id_dropout=0.0, **options), SIZES, LOSSES
+    )
+    model.set_catalogue(tools.small_table(), tools.small_sales(), 100)
+    tools.shake(model)
+    return model
+
+
+@pytest.fixture(scope="module", params=["both", "text", "evidence"])
+def model(request, tools):
+    return make(tools, use_text=request.param != "evidence", use_evidence=request.param != "text")
+
+
+@pytest.fixture(scope="module")
+def both(tools):
+    return make(tools)
+
+
+@pytest.fixture(scope="module")
+def inputs(tools):
+    return tools.request()
+
+
+def test_candidates_have_logits_and_padding_has_none(model, inputs):
+    assert isinstance(model, CandidateModel) and isinstance(model.platt, PlattScaling)
+    scores = model(inputs).numpy()
+    real = inputs[features.CANDIDATE_ITEMS_XF].numpy() > 0
+    assert scores.shape == (3, 4) and np.isfinite(scores).all()
+    assert (scores[~real] == 0).all() and len(set(scores[real])) == real.sum()
+
+
+def test_text_and_evidence_add_up_and_bert_reads_the_pair(tools, both, inputs):
+    scores = both(inputs).numpy()
+    query, profile = inputs[features.QUERY_TOKENS_XF], inputs[features.PROFILE_TOKENS_XF]
+    table = tools.small_table().tokens
+    # (decision, candidate): known items have the catalogue's text, the unknown one that of the request
+    for row, place, text in ((0, 0, table[0]), (0, 2, [2, 17, 31, 3, 0]), (1, 1, table[4]), (2, 0, table[3])):
+        pair = pair_tokens([query[row : row + 1], profile[row : row + 1]], tf.constant([text]), 2, 3)
+        alone = {name: value[row : row + 1] for name, value in inputs.items()}
+        at = tf.constant([[0, place]], tf.int64)
+        encoder, both.encoder = both.encoder, None
+        rest = both._logits(alone, at, False).numpy()[0]
+        both.encoder = encoder
+        np.testing.assert_allclose(scores[row, place], encoder(*pair).numpy()[0] + rest, atol=1e-4)
+
+
+def test_a_user_without_a_word_or_a_deed_still_tells_items_apart(model, inputs):
+    blank = {name: tf.zeros_like(value) for name, value in inputs.items()}
+    blank[features.CANDIDATE_ITEMS_XF] = inputs[features.CANDIDATE_ITEMS_XF]
+    blank[features.CANDIDATE_TEXT_POSITIONS_XF] = inputs[features.CANDIDATE_TEXT_POSITIONS_XF]
+    blank[features.CANDIDATE_TOKENS_XF] = inputs[features.CANDIDATE_TOKENS_XF]
+    scores = model(blank).numpy()[0]
+    assert np.isfinite(scores).all() and len(set(np.round(scores, 5))) == 4
+
+
+def test_padding_changes_nothing_and_a_decision_answers_alone_as_in_a_batch(model, inputs):
+    padded = dict(inputs)
+    history = (features.HISTORY_ITEMS_XF, features.HISTORY_TYPES_XF, features.HISTORY_GAPS_XF)
+    for name in (*history, features.HISTORY_GAP_BUCKETS_XF, features.QUERY_TOKENS_XF, features.PROFILE_TOKENS_XF):
+        padded[name] = tf.pad(inputs[name], [[0, 0], [0, 3]])
+    expected = model(inputs).numpy()
+    np.testing.assert_allclose(model(padded).numpy(), expected, atol=1e-4)
+    for row in range(3):
+        alone = model({name: value[row : row + 1] for name, value in inputs.items()}).numpy()
+        np.testing.assert_allclose(alone[0], expected[row], atol=1e-4)
+
+
+def test_config_and_saved_model_round_trips(model, inputs, tmp_path):
+    twin = ClickClassifier.from_config(json.loads(json.dumps(model.get_config())))
+    twin.set_weights(model.get_weights())
+    np.testing.assert_allclose(twin(inputs).numpy(), model(inputs).numpy(), atol=1e-5)
+    module = tf.Module()
+    module.held = model.weights
+    specs = {name: tf.TensorSpec([None] * value.shape.rank, value.dtype, name) for name, value in inputs.items()}
+    module.run = tf.function(lambda values: model(values), input_signature=[specs])
+    tf.saved_model.save(module, str(tmp_path))
+    loaded = tf.saved_model.load(str(tmp_path))
+    np.testing.assert_allclose(loaded.run(inputs), model(inputs), atol=1e-5)
+    row = {name: value[:1] for name, value in inputs.items()}
+    np.testing.assert_allclose(loaded.run(row), model(inputs)[:1], atol=1e-4)
+
+
+def test_scores_are_calibrated_and_the_loss_is_not(tools, both, inputs):
+    labels = tf.constant(tools.labels)
+    raw, loss = both(inputs).numpy(), both.compute_losses(inputs, labels, training=False)["loss"].numpy()
+    real = labels.numpy() >= 0
+    expected = np.mean(np.logaddexp(0, raw[real]) - labels.numpy()[real] * raw[real])
+    assert loss == pytest.approx(expected, abs=1e-5)
+    both.platt.log_temperature.assign(np.log(2.0))
+    both.platt.offset.assign(0.25)
+    np.testing.assert_allclose(both(inputs).numpy()[real], raw[real] / 2 + 0.25, atol=1e-4)
+    assert both.compute_losses(inputs, labels, training=False)["loss"].numpy() == pytest.approx(expected, abs=1e-5)
+    both.platt.log_temperature.assign(0.0)
+    both.platt.offset.assign(0.0)
+
+
+def test_training_learns_from_a_sample_of_each_decision_and_reaches_every_weight(tools, inputs):
+    model = make(tools, train_candidates=2)
+    seen = []
+    logits = model._logits
+    model._logits = lambda inputs, places, training: seen.append(places.numpy()) or logits(inputs, places, training)
+    labels = tf.constant(tools.labels)
+    with tf.GradientTape() as tape:
+        total = model.compute_losses(inputs, labels, training=False)["loss"]
+    gradients = tape.gradient(total, model.trainable_variables)
+    assert [v.name for v, g in zip(model.trainable_variables, gradients, strict=True) if g is None] == []
+    assert len(seen[0]) == (np.array(tools.labels) >= 0).sum()
+    drawn = {tuple(map(tuple, seen[-1]))}
+    for _ in range(8):
+        model.compute_losses(inputs, labels, training=True)
+        assert np.bincount(seen[-1][:, 0]).tolist() == [2, 2, 2]
+        assert (np.array(tools.labels)[tuple(seen[-1].T)] >= 0).all()
+        drawn.add(tuple(map(tuple, seen[-1])))
+    assert len(drawn) > 3
+    model.compile(optimizer=tf.keras.optimizers.Adam(0.02))
+    before = model.compute_losses(inputs, labels, training=False)["loss"].numpy()
+    for _ in range(15):
+        model.train_step((inputs, labels))
+    assert model.compute_losses(inputs, labels, training=False)["loss"].numpy() < 0.9 * before
+
+
+def test_what_cannot_be_built_is_one_sentence():
+    with pytest.raises(ValueError, match=r"click_classifier learns clicks; expected a weight for `losses\.binary`"):
+        ENTRY.build(ClickClassifierOptions(), SIZES, LossOptions())
+    with pytest.raises(ValueError, match="encoder and evidence are None; expected one of them"):
+        ClickClassifier(SIZES, None, None)
