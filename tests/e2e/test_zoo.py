@@ -18,7 +18,9 @@ from tfx_pipeline import settings as settings_lib
 from tfx_pipeline import trainer
 
 CONTEXT = ("country", "gender", "age_band")
-ENTRIES = [name for name in registry.names() if name != "slice_ranker"]  # which the tiny pipeline itself runs with
+OTHERS = [name for name in registry.names() if name != "slice_ranker"]  # which the tiny pipeline itself runs with
+ENTRIES = [name for name in OTHERS if registry.entry(name).task == "ranking"]
+CLICKS = [name for name in OTHERS if registry.entry(name).task == "click"]
 SHORT = {"epochs": 1, "batch_size": 64, "validation_decisions": 50}
 MOMENT = 1_711_000_000
 
@@ -71,6 +73,48 @@ def test_an_entry_is_fitted_exported_and_asked(tiny, name, tmp_path):
         assert np.isfinite(score)
         if item in by_score:
             assert score == pytest.approx(by_score[item], abs=1e-4)
+
+
+@pytest.mark.parametrize("name", CLICKS)
+def test_an_entry_that_tells_clicks_is_fitted_exported_and_asked(tiny, name, tmp_path):
+    run = tiny.last_run()
+    splits = [f"{run['transformed_examples']}/Split-{split}/*" for split in ("train", "eval", "catalogue")]
+    data = trainer.split_files(splits[:1], splits[1:], run["transform_graph"])
+    model = str(tmp_path / "model")
+    folders = {"log_dir": str(tmp_path / "logs"), "checkpoints": str(tmp_path / "checkpoints")}
+    fitted = trainer.fit_and_export(_settings(tiny, name), data, export_dir=model, **folders)
+    assert 0.5 < fitted["metrics"]["pooled_auc"] < 1 and 0 < fitted["metrics"]["log_loss"] < 1
+    assert set(fitted["calibration"]) == {"log_temperature", "offset"}
+    loaded = tf.saved_model.load(model)
+    assert set(loaded.signatures) == {contract.SERVING_DEFAULT, *registry.entry(name).signatures}
+    item_ids = [entry.decode() for entry in data.transform.vocabulary_by_name(features.ITEM_VOCABULARY)]
+    known = _request(item_ids)
+    others = [Request(candidates=["not known", item_ids[0]], candidate_text=[text, ""]) for text in ("boots", "tea")]
+    arrays = build_inputs(contract.RANK, [known, *others], CONTEXT)
+    answer = loaded.signatures[contract.RANK](**{key: tf.constant(value) for key, value in arrays.items()})
+    scores = answer[contract.SCORES].numpy()
+    assert np.isfinite(scores[0]).all() and len(set(scores[0])) == len(known.candidates)
+    assert (scores[1:, 2:] == -np.inf).all()  # padding
+    assert scores[1, 0] != scores[2, 0] and scores[1, 1] == pytest.approx(scores[2, 1], abs=1e-5)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", CLICKS)
+def test_an_entry_that_tells_clicks_goes_through_the_pipeline_and_answers(tiny, name):
+    own = yaml.safe_load((tiny.folder / "tiny.yaml").read_text(encoding="utf-8"))
+    evaluate = {"metrics": ["pooled_auc", "log_loss", "ece", "gauc", "ndcg@10"], "max_drop": {"log_loss": 0.1}}
+    decisions = {"negatives": 0, "keep_unlabelled": True}
+    evaluate |= {"thresholds": {"pooled_auc": 0.52, "log_loss": 0.6, "ndcg@10": 0.1}}
+    own["models"] = {name: {"train": {"epochs": 2}, "evaluate": evaluate, "decisions": decisions}}
+    config = tiny.folder / "clicks.yaml"
+    config.write_text(yaml.safe_dump(own), encoding="utf-8")
+    printed = tiny.run(PIPELINE_CONFIG=str(config), PIPELINE_ENTRY=name)
+    serving = tiny.folder / "runs" / f"tiny_{name}" / "serving" / "ranker"
+    assert list(serving.glob("[0-9]*/saved_model.pb")), printed
+    with ServerProcess(pathlib.Path(serving), "ranker") as server, Client(server.address, "ranker", CONTEXT) as client:
+        request = Request(candidates=["a", "b"], candidate_text=["waterproof boots", "green tea"])
+        first, second = client.rank(request).scores
+        assert np.isfinite([first, second]).all() and first != second
 
 
 @pytest.mark.long
