@@ -27,7 +27,6 @@ import math
 import os
 import pathlib
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -134,11 +133,9 @@ def _lines(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     chosen = [variants.entry(name, place) for name in options.model]
     chosen += [variants.parse(text, settings, options.config) for text in options.variant]
     for variant in chosen:
-        started = time.monotonic()
-        path = variants.fit(variant, place, validation=options.validation)
-        seconds = round(time.monotonic() - started, 1)
-        line = _of_servable(path, variant.settings, shown)
-        yield share({**line, "variant": variant.name, "seconds_to_fit": seconds})
+        fit = variants.fit(variant, place, validation=options.validation)
+        line = _of_servable(fit.path, variant.settings, shown)
+        yield share({**line, "variant": variant.name, "seconds_to_fit": round(fit.seconds, 1)})
 
 
 def _of_servable(path: pathlib.Path, settings: settings_lib.Settings, shown: Impressions) -> dict[str, Any]:
