@@ -97,7 +97,7 @@ def evaluate_servable(
       ServableError: if the SavedModel cannot be asked.
       DataError: if no customer has a target.
     """
-    return _evaluate_servable(path, settings, _checked(NextBasket.build(settings, tables, boundary, end)))
+    return _evaluate_servable(path, settings, checked(NextBasket.build(settings, tables, boundary, end)))
 
 
 def evaluate_sequence_baselines(
@@ -171,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--final", action="store_true", help="fit again with the validation events, and score both")
     options = parser.parse_args(arguments)
     try:
-        with _only_results_on_standard_output() as emit:
+        with only_results_on_standard_output() as emit:
             _run(options, emit)
     except (settings_lib.SettingsError, DataError, ServableError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -206,7 +206,7 @@ def _run(options: argparse.Namespace, emit: Callable[[dict[str, Any]], None]) ->
         )
     _say(f"Reading {place.data} …")
     tables = read(settings.data, place.data)
-    protocol = _checked(_build(options.task, settings, tables, options.validation))
+    protocol = checked(build_protocol(options.task, settings, tables, options.validation))
     line, rankings = _evaluate_servable(model, settings, protocol)
     _write(rankings, out)
     emit(line)
@@ -255,7 +255,7 @@ def _write(rankings: Rankings, out: pathlib.Path) -> None:
         raise DataError(f"{out}: cannot be written ({error.strerror}).") from None
 
 
-def _build(
+def build_protocol(
     task: str, settings: settings_lib.Settings, tables: RawTables, validation: bool
 ) -> NextBasket | LeaveOneOut | Search:
     if task in _LEAVE_ONE_OUT:
@@ -270,7 +270,7 @@ def _build(
     return NextBasket.build(settings, tables, *window)
 
 
-def _checked(protocol: _P) -> _P:
+def checked(protocol: _P) -> _P:
     """Says what a protocol asks for; `DataError` if that is nothing."""
     main, *others = protocol.parts()
     if not main.requests:
@@ -296,7 +296,7 @@ def _evaluate_servable(
     rankings = {}
     for part in protocol.parts():
         answers = zip(part.requests, servable.ask(part.requests), strict=True)
-        rankings[part.name] = predictions.to_frame(_known_only(*pair, protocol.known) for pair in answers)
+        rankings[part.name] = predictions.to_frame(known_only(*pair, protocol.known) for pair in answers)
     line = {
         "task": protocol.task,
         "model": settings.model.entry,
@@ -317,7 +317,7 @@ def _shown(path: pathlib.Path) -> str:
     return str(path.relative_to(pathlib.Path.cwd()) if path.is_relative_to(pathlib.Path.cwd()) else path)
 
 
-def _known_only(request: Request, answer: Any, known: frozenset[str]) -> tuple[str, list[str], list[float]]:
+def known_only(request: Request, answer: Any, known: frozenset[str]) -> tuple[str, list[str], list[float]]:
     """An answer without the items that the protocol does not rank."""
     kept = [(item, score) for item, score in zip(answer.item_ids, answer.scores, strict=True) if item in known]
     return request.user_id, [item for item, _ in kept], [score for _, score in kept]
@@ -348,7 +348,7 @@ def _train(environment: dict[str, str], place: local_runner.Place) -> None:
 
 
 @contextlib.contextmanager
-def _only_results_on_standard_output() -> Iterator[Callable[[dict[str, Any]], None]]:
+def only_results_on_standard_output() -> Iterator[Callable[[dict[str, Any]], None]]:
     """Sends what libraries print, in C++ too, to the error output; yields what writes a line to the standard output."""
     sys.stdout.flush()
     kept = os.dup(STANDARD_OUTPUT)

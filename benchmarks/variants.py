@@ -130,14 +130,14 @@ def fit(variant: Variant, place: local_runner.Place, *, validation: bool = False
     Raises:
       SettingsError: if the pipeline has not run on these tables and settings, or made no split for the final fit.
     """
-    examples, graph = _examples(place)
+    transformed, graph = examples(place)
     from tfx_pipeline import pipeline, trainer
 
     settings = variant.settings
     parts = {name: settings_lib.to_dict(getattr(settings, name)) for name in pipeline.TRAINER_SETTINGS}
     final = parts["train"].pop("final") and not validation
     code = source_hash.component_hash("Trainer", source_hash.named_contents(settings))
-    content = json.dumps([parts, examples, graph, code], sort_keys=True)
+    content = json.dumps([parts, transformed, graph, code], sort_keys=True)
     home = place.folder / "variants" / hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def fitted(kind: str, splits: list[str], before: dict[str, Any] | None = None) -> Fit:
@@ -145,11 +145,11 @@ def fit(variant: Variant, place: local_runner.Place, *, validation: bool = False
         took = home / f"{kind}_seconds"
         if not (home / kind).is_dir():
             started = time.monotonic()
-            held_out = [f"{examples}/Split-{name}/*" for name in (features.EVAL_SPLIT, features.CATALOGUE_SPLIT)]
+            held_out = [f"{transformed}/Split-{name}/*" for name in (features.EVAL_SPLIT, features.CATALOGUE_SPLIT)]
             partial, checkpoints = home / f"{kind}.partial", home / f"checkpoints_{kind}"
             trainer.fit_and_export(
                 settings,
-                trainer.split_files([f"{examples}/Split-{name}/*" for name in splits], held_out, graph),
+                trainer.split_files([f"{transformed}/Split-{name}/*" for name in splits], held_out, graph),
                 export_dir=str(partial),
                 log_dir=str(home / f"logs_{kind}"),
                 checkpoints=str(checkpoints),
@@ -168,7 +168,7 @@ def fit(variant: Variant, place: local_runner.Place, *, validation: bool = False
     return model
 
 
-def _examples(place: local_runner.Place) -> tuple[str, str]:
+def examples(place: local_runner.Place) -> tuple[str, str]:
     """Folders of the transformed examples and of the graph that the last run of the pipeline went through with."""
     expected = "expected a run of the pipeline on them, on whose examples the variants are fitted."
     try:

@@ -14,6 +14,7 @@ from models.layers.platt_scaling import PlattScaling
 from models.layers.repeat_mixture import RepeatMixture
 from models.profile_encoder import ProfileEncoder
 from models.shopper import Shopper
+from models.training_step import TrainingStep
 
 Tensors = Mapping[str, tf.Tensor]
 
@@ -34,6 +35,7 @@ class CandidateModel(tf.keras.Model, metaclass=abc.ABCMeta):
       platt: as `mixture`, for scores that are logits of a click.
       one_decision_a_user: whether each user's newest decision, with its history, is all that training needs.
       servable: float [V], 1 for items that may be recommended.
+      training_step: how losses and gradients of a batch are found; Trainer puts in what the settings say.
     """
 
     LOSSES: ClassVar[tuple[str, ...]] = ("catalogue",)
@@ -43,6 +45,7 @@ class CandidateModel(tf.keras.Model, metaclass=abc.ABCMeta):
     mixture: RepeatMixture | None
     platt: PlattScaling | None
     one_decision_a_user: bool
+    training_step: TrainingStep
 
     def __init__(self, items: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -55,6 +58,7 @@ class CandidateModel(tf.keras.Model, metaclass=abc.ABCMeta):
         self.servable = self.add_weight(
             name="servable", shape=[items], dtype="float32", initializer="ones", trainable=False
         )
+        self.training_step = TrainingStep()
         self.trackers = {name: tf.keras.metrics.Mean(name=name) for name in ("loss", *self.TRACKED)}
 
     # --- what it reads -------------------------------------------------------------------------------------------
@@ -104,7 +108,7 @@ class CandidateModel(tf.keras.Model, metaclass=abc.ABCMeta):
 
     @property
     def metrics(self) -> list[tf.keras.metrics.Metric]:
-        return list(self.trackers.values())
+        return [*self.trackers.values(), *self.training_step.trackers.values()]
 
     @abc.abstractmethod
     def compute_losses(self, inputs: Tensors, labels: tf.Tensor, training: bool) -> dict[str, tf.Tensor]:
@@ -112,17 +116,8 @@ class CandidateModel(tf.keras.Model, metaclass=abc.ABCMeta):
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         inputs, labels = data
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        with tf.GradientTape() as tape:
-            found = self.compute_losses(inputs, labels, training=True)
-            # Gradients are summed over replicas, so each brings its share.
-            loss = found["loss"] / replicas
-            scaled = self.optimizer.get_scaled_loss(loss) if hasattr(self.optimizer, "get_scaled_loss") else loss
-        variables = self.trainable_variables
-        gradients = tape.gradient(scaled, variables)
-        if hasattr(self.optimizer, "get_unscaled_gradients"):
-            gradients = self.optimizer.get_unscaled_gradients(gradients)
-        self.optimizer.apply_gradients((g, v) for g, v in zip(gradients, variables, strict=True) if g is not None)
+        found, gradients = self.training_step(self, inputs, labels)
+        self.optimizer.apply_gradients(gradients)
         return self._track(found)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
@@ -130,6 +125,7 @@ class CandidateModel(tf.keras.Model, metaclass=abc.ABCMeta):
         return self._track(self.compute_losses(inputs, labels, training=False))
 
     def _track(self, found: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        trackers = {**self.trackers, **self.training_step.trackers}
         for name, value in found.items():
-            self.trackers[name].update_state(value)
-        return {name: self.trackers[name].result() for name in found}
+            trackers[name].update_state(value)
+        return {name: trackers[name].result() for name in found}

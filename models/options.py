@@ -117,6 +117,8 @@ class LossOptions:
       binary: sigmoid cross-entropy over the labelled candidates.
       reconstruction: the autoencoder's (softmax over the slice's items plus MSE of its vector).
       label_smoothing: of the catalogue loss.
+      weighting: `fixed`, or `uncertainty`: each loss that has a weight starts with it and learns its own, by its own
+        log variance (`models.uncertainty_weights`).
       sampled_items: items drawn for each step's softmax (corrected for the drawing) where the catalogue is too large
         for a full one; 0 takes the whole catalogue.
     """
@@ -126,4 +128,5 @@ class LossOptions:
     binary: float = number(0.0, 0, 1e6)
     reconstruction: float = number(0.1, 0, 1e6)
     label_smoothing: float = number(0.0, 0, 0.99)
+    weighting: str = choice("fixed", "uncertainty")
     sampled_items: int = number(0, 0, 1e7)

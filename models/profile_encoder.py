@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 from transformers import BertConfig, TFBertModel
 
-from models import wordpiece
+from models import perturbation, wordpiece
 from models.options import TextEncoderOptions
 
 _POOLINGS = ("mean", "cls", "max")
@@ -179,9 +179,13 @@ class ProfileEncoder(tf.keras.Model):
         rows = tf.where(tf.reduce_any(tf.not_equal(tokens, self.pad_id), 1))
         present = tf.gather(tokens, rows[:, 0])
         mask = tf.cast(tf.not_equal(present, self.pad_id), tf.int32)
+        read = {"input_ids": present}
+        if perturbation.active() and self.fine_tuning != "frozen":
+            words = tf.cast(self.bert.bert.embeddings.weight, self.compute_dtype)
+            read = {"input_ids": None, "inputs_embeds": perturbation.embedded(tf.gather(words, present))}
         # AutoGraph would rewrite the whole code of BERT at its first trace; no tensor decides in it what is run.
         states = tf.autograph.experimental.do_not_convert(self.bert)(
-            input_ids=present, attention_mask=mask, training=training and self.fine_tuning != "frozen"
+            **read, attention_mask=mask, training=training and self.fine_tuning != "frozen"
         ).last_hidden_state
         weights = tf.cast(mask, states.dtype)[:, :, tf.newaxis]
         if self.pooling == "cls":

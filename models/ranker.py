@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
-from models import features, losses
+from models import features, losses, perturbation
 from models.catalogue_model import CatalogueModel, Tensors, catalogue_rows
 from models.catalogue_sampler import CatalogueSampler, Sample
 from models.cooccurrence_path import CooccurrencePath
@@ -318,7 +318,7 @@ class Ranker(CatalogueModel):
         events = tf.gather(items, tf.maximum(positions, 0)) * tf.cast(known, items.dtype)[:, :, tf.newaxis]
         events = tf.cast(events, self.compute_dtype)
         events += self.type_embeddings(inputs[features.HISTORY_TYPES_XF])
-        events += self.gap_embeddings(inputs[features.HISTORY_GAP_BUCKETS_XF])
+        events = perturbation.embedded(events + self.gap_embeddings(inputs[features.HISTORY_GAP_BUCKETS_XF]))
         mask = inputs[features.HISTORY_ITEMS_XF] > 0
         if training and self.config.history_dropout:
             keep = tf.random.uniform(tf.shape(mask)) >= self.config.history_dropout

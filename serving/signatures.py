@@ -47,6 +47,7 @@ class CatalogueServable(tf.Module):
       last_moment: seconds; taken for `request_time` 0, unless the history is newer.
       top_k: K of `recommend` and `search`.
       top_tags: tags `profile` answers.
+      weights: what is saved of the model; all of its weights by default.
     """
 
     def __init__(
@@ -62,12 +63,13 @@ class CatalogueServable(tf.Module):
         last_moment: int,
         top_k: int = contract.DEFAULT_TOP_K,
         top_tags: int = 10,
+        weights: Sequence[tf.Variable] | None = None,
     ) -> None:
         super().__init__(name="catalogue_servable")
         # The graphs capture the model's variables; the Keras objects themselves stay out of the SavedModel, which would
         # trace every layer's call once more.
         self._untracked = types.SimpleNamespace(model=model)
-        self._weights = list(model.weights)
+        self._weights = list(model.weights if weights is None else weights)
         self.transform = transform
         self._raw_spec = dict(raw_spec)
         self._context = context_columns

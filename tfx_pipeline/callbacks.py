@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import abc
+import functools
 import json
 import time
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -164,17 +166,22 @@ class CheckpointKeeper(tf.keras.callbacks.Callback):
       monitor: name in the logs, higher is better unless `LOWER_IS_BETTER` names it; None takes the last epoch for the
         best and never stops.
       patience: epochs without a better value before stopping.
+      best: so many of the best epochs' weights are kept; with `monitor` None those of the last epoch alone.
+      also: epochs, from 1, whose weights are kept besides.
 
     Attributes:
       state: what is known of the run so far, an earlier one's part included: `epochs_done`, `best_epoch`, `best_value`,
-        `stopped`, `history` (logs of each epoch).
+        `stopped`, `history` (logs of each epoch), `kept` ([epoch, goodness, weights] of each that is kept, best first).
     """
 
-    def __init__(self, folder: str, monitor: str | None, patience: int) -> None:
+    def __init__(
+        self, folder: str, monitor: str | None, patience: int, best: int = 1, also: Collection[int] = ()
+    ) -> None:
         super().__init__()
         self.folder = folder
         self._monitor = monitor
         self._patience = patience
+        self._best, self._also = best, also
         self._state_file = f"{folder}/state.json"
         self.state: dict[str, Any] = {
             "epochs_done": 0,
@@ -182,6 +189,7 @@ class CheckpointKeeper(tf.keras.callbacks.Callback):
             "best_value": None,
             "stopped": False,
             "history": [],
+            "kept": [],
         }
         if tf.io.gfile.exists(self._state_file):
             with tf.io.gfile.GFile(self._state_file) as file:
@@ -189,7 +197,8 @@ class CheckpointKeeper(tf.keras.callbacks.Callback):
 
     def restore(self, model: CandidateModel) -> None:
         """Takes up weights and optimizer of an earlier run, if there is one; must come before a fit."""
-        self._checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
+        beside = tf.train.Checkpoint(variables=model.training_step.variables)
+        self._checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer, beside=beside)
         self._last = tf.train.CheckpointManager(self._checkpoint, f"{self.folder}/last", max_to_keep=2)
         if self.state["epochs_done"]:
             self._checkpoint.restore(self.state["checkpoint"]).expect_partial()
@@ -197,11 +206,12 @@ class CheckpointKeeper(tf.keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         logs = logs or {}
         state = self.state
-        before = state.get("best_weights")
+        before = {weights for _, _, weights in state["kept"]}
         state["epochs_done"] = epoch + 1
         state["history"].append({name: float(value) for name, value in logs.items()})
         if self._monitor is None:
-            self._keep_best(epoch + 1, None)
+            state["best_epoch"] = epoch + 1
+            self._keep(epoch + 1, float(epoch))
         else:
             if self._monitor not in logs:
                 raise ValueError(f"train.monitor is {self._monitor!r}; expected one of {', '.join(sorted(logs))}.")
@@ -211,8 +221,9 @@ class CheckpointKeeper(tf.keras.callbacks.Callback):
                     f"{self._monitor} is {value} after epoch {epoch + 1}; expected decisions that it is defined on."
                 )
             sign = -1 if self._monitor in LOWER_IS_BETTER else 1
+            self._keep(epoch + 1, sign * value)
             if state["best_value"] is None or sign * value > sign * state["best_value"]:
-                self._keep_best(epoch + 1, value)
+                state["best_value"], state["best_epoch"] = value, epoch + 1
             elif epoch + 1 - state["best_epoch"] >= self._patience:
                 state["stopped"] = True
                 self.model.stop_training = True
@@ -221,19 +232,33 @@ class CheckpointKeeper(tf.keras.callbacks.Callback):
         with tf.io.gfile.GFile(partial, "w") as file:
             file.write(json.dumps(state))
         tf.io.gfile.rename(partial, self._state_file, overwrite=True)
-        if before and before != state["best_weights"]:
-            for file in tf.io.gfile.glob(f"{before}.*"):
+        for left in before - {weights for _, _, weights in state["kept"]}:
+            for file in tf.io.gfile.glob(f"{left}.*"):
                 tf.io.gfile.remove(file)
 
     def restore_best(self, model: CandidateModel) -> None:
         """Puts the best weights back."""
         if self.state["best_epoch"]:
-            _weights(model).read(self.state["best_weights"]).assert_existing_objects_matched()
+            self.kept(model)[self.state["best_epoch"]]()
 
-    def _keep_best(self, epoch: int, value: float | None) -> None:
-        self.state["best_value"], self.state["best_epoch"] = value, epoch
-        with averaged(self.model):
-            self.state["best_weights"] = _weights(self.model).write(f"{self.folder}/best-{epoch}")
+    def kept(self, model: CandidateModel) -> dict[int, Callable[[], None]]:
+        """Epoch -> function that gives a model its weights, the best first."""
+
+        def restore(weights: str) -> None:
+            _weights(model).read(weights).assert_existing_objects_matched()
+
+        return {epoch: functools.partial(restore, weights) for epoch, _, weights in self.state["kept"]}
+
+    def _keep(self, epoch: int, goodness: float) -> None:
+        """Writes the weights if they are among the best, and forgets those that no longer are."""
+        earlier = self.state["kept"]
+        # Stable, so that of equal epochs the first counts as the better.
+        ranked = sorted([*earlier, [epoch, goodness, f"{self.folder}/best-{epoch}"]], key=lambda entry: -entry[1])
+        kept = [entry for place, entry in enumerate(ranked) if place < self._best or entry[0] in self._also]
+        if any(entry[0] == epoch for entry in kept):
+            with averaged(self.model):
+                _weights(self.model).write(f"{self.folder}/best-{epoch}")
+        self.state["kept"] = kept
 
 
 def _weights(model: CandidateModel) -> tf.train.Checkpoint:

@@ -8,10 +8,13 @@ import tensorflow_transform as tft
 
 from models import features, registry
 from models.candidate_model import CandidateModel
+from models.pruning import keep_text_layers, prune_kernels, twin
+from serving.compression import compress
 from serving.requests import Request
 from serving.signatures import CatalogueServable
 from serving.tags import catalogue_tags
 from serving.warmup import write_warmup
+from tfx_pipeline.export_settings import ExportSettings
 from tfx_pipeline.inputs import Catalogue
 from tfx_pipeline.settings import Settings
 
@@ -28,6 +31,14 @@ def export(
     context = settings.data.context
     wanted = {*features.REQUEST_FEATURES, *context}
     raw_spec = {name: spec for name, spec in transform.raw_feature_spec().items() if name in wanted}
+    weights = None
+    if settings.export != ExportSettings():
+        # A twin, since what follows leaves a model that can no longer be trained.
+        layers = settings.export.text_layers
+        model = keep_text_layers(model, layers) if layers else twin(model)
+        if settings.export.sparsity:
+            prune_kernels(model, settings.export.sparsity)
+        weights = compress(model, settings.export.weights)
     servable = CatalogueServable(
         model,
         transform.transform_features_layer(),
@@ -40,6 +51,7 @@ def export(
         last_moment=(catalogue.first_day + len(catalogue.sales)) * features.SECONDS_PER_DAY,
         top_k=settings.serve.top_k,
         top_tags=settings.serve.tags,
+        weights=weights,
     )
     tf.saved_model.save(servable, export_dir, signatures=servable.signatures(entry.signatures))
     popular = np.argsort(-catalogue.sales.sum(0), kind="stable")[:5]

@@ -12,7 +12,18 @@ from tfx_pipeline.averaging import MovingAverage
 from tfx_pipeline.settings import TrainSettings
 
 #: Variables whose names match are not decayed: biases, norms, and single numbers that are no matrices of a model.
-NOT_DECAYED = ["bias", "gamma", "beta", "norm", "LayerNorm", "log_decay", "type_weights", "slice_weights", "scale"]
+NOT_DECAYED = [
+    "bias",
+    "gamma",
+    "beta",
+    "norm",
+    "LayerNorm",
+    "log_decay",
+    "type_weights",
+    "slice_weights",
+    "scale",
+    "log_variance",
+]
 
 
 class WarmupCosine(tf.keras.optimizers.schedules.LearningRateSchedule):

@@ -43,7 +43,7 @@ FINAL_FIT = "final"
 
 #: The settings that ExampleGen and Transform, or Trainer, read.
 TRANSFORM_SETTINGS = ("data", "decisions", "transform")
-TRAINER_SETTINGS = ("data", "decisions", "transform", "model", "train", "serve")
+TRAINER_SETTINGS = ("data", "decisions", "transform", "model", "train", "serve", "export")
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,10 @@ from typing import Any
 from models import features, registry
 from models.click_metrics import CLICK_METRICS
 from models.options import LossOptions, ModelOptions, choice, number
+from models.training_options import AdversarialOptions, ContrastiveOptions
 from serving import contract
-from tfx_pipeline import settings_reader
+from tfx_pipeline import settings_reader, train_checks
+from tfx_pipeline.export_settings import ExportSettings
 from tfx_pipeline.settings_reader import SettingsError
 
 #: A value of `decisions.split`.
@@ -175,13 +177,17 @@ class TrainSettings:
         `novel_` before it, where items of the user's history are left out; over candidates `pooled_auc`, `gauc` or
         `log_loss` (`models.click_metrics`), where scores are logits.
       validation_decisions: at most so many decisions of the eval split are measured after each epoch.
-      batch_size: decisions a step (global, over all replicas).
+      batch_size: decisions that are worked off at once (over all replicas).
+      accumulate: so many times `batch_size` decisions make a step, in the memory of one (gradient accumulation).
       learning_rate, warmup_share, weight_decay: of AdamW with linear warm-up and cosine decay.
       optimizer: `adamw` or `lazy_adam`.
-      averaging: `none`, or `ema`: what is validated, kept and exported is a moving average of the weights.
+      averaging: `none`; `ema`: what is validated, kept and exported is a moving average of the weights; `best_epochs`:
+        what is exported is the mean of the weights after the best epochs, as far as validation gains by it.
+      averaged_epochs: at most so many are averaged by `best_epochs`.
       average_decay: of the moving average for each step; smaller in the first steps.
       final: refit on everything before `eval_until` for the number of epochs the validation run fixed, and push that.
       device: `auto`, `cpu` or `gpu` (an error without one).
+      adversarial, contrastive: what is trained beside the losses.
       mixed_precision, xla: on a GPU.
       seed: of weights, shuffling and dropout.
     """
@@ -194,11 +200,13 @@ class TrainSettings:
     )
     validation_decisions: int = number(2000, 1, 1e9)
     batch_size: int = number(128, 1, 1e6)
+    accumulate: int = number(1, 1, 10_000)
     learning_rate: float = number(1e-3, 0, 1000)
     warmup_share: float = number(0.1, 0, 0.99)
     weight_decay: float = number(1e-4, 0, 1000)
     optimizer: str = choice("adamw", "lazy_adam")
-    averaging: str = choice("none", "ema")
+    averaging: str = choice("none", "ema", "best_epochs")
+    averaged_epochs: int = number(3, 2, 100)
     average_decay: float = number(0.999, 0, 0.999999)
     final: bool = False
     device: str = choice("auto", "cpu", "gpu")
@@ -206,6 +214,8 @@ class TrainSettings:
     xla: bool = False
     seed: int = number(7, 0, 2**31 - 1)
     losses: LossOptions = field(default_factory=LossOptions)
+    adversarial: AdversarialOptions = field(default_factory=AdversarialOptions)
+    contrastive: ContrastiveOptions = field(default_factory=ContrastiveOptions)
 
 
 @dataclass(frozen=True)
@@ -294,6 +304,7 @@ class Settings:
     train: TrainSettings = field(default_factory=TrainSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
     serve: ServeSettings = field(default_factory=ServeSettings)
+    export: ExportSettings = field(default_factory=ExportSettings)
     beam: BeamSettings = field(default_factory=BeamSettings)
     vertex: VertexSettings = field(default_factory=VertexSettings)
 
@@ -340,20 +351,6 @@ def load(path: str | pathlib.Path, entry: str = "") -> Settings:
 def from_dict(content: dict[str, Any], origin: str = "settings") -> Settings:
     """Builds settings from plain values, with the same checks as `load`."""
     settings = _build(content, origin, _options(content, origin))
-    losses = settings.train.losses
-    if losses.sampled_items and losses.label_smoothing:
-        raise SettingsError(
-            f"{origin}: `train.losses.label_smoothing` spreads over the whole catalogue; expected it to be 0 with "
-            "`sampled_items`."
-        )
-    if settings.train.xla and (
-        not settings.model.static_shapes or losses.listwise or losses.binary or losses.sampled_items
-    ):
-        raise SettingsError(
-            f"{origin}: `train.xla` needs a frozen text encoder, `item_text: table`, the full softmax, and neither the "
-            "listwise nor the binary loss; BERT on the rows that hold a text, texts of unknown candidates, and a "
-            "sample have no shape that XLA knows beforehand."
-        )
     if settings.decisions.keep_unlabelled and (
         settings.decisions.kind != "session" or settings.decisions.split == LEAVE_ONE_OUT
     ):
@@ -371,11 +368,8 @@ def from_dict(content: dict[str, Any], origin: str = "settings") -> Settings:
             f"{origin}: `train.monitor` is {settings.train.monitor!r}, which ranks a catalogue; expected pooled_auc, "
             f"gauc or log_loss for {settings.model.entry}."
         )
-    if not (losses.catalogue or losses.listwise or losses.binary):
-        raise SettingsError(
-            f"{origin}: `train.losses` has no weight for catalogue, listwise or binary; expected one above 0."
-        )
     try:
+        train_checks.check(settings.train, settings.model)
         settings.model.check()
     except ValueError as error:
         raise SettingsError(f"{origin}: {error}") from None

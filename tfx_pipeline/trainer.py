@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,13 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from models import features, registry
 from models.candidate_model import CandidateModel
 from models.catalogue_model import CatalogueModel
-from models.click_metrics import CLICK_METRICS
+from models.click_metrics import CLICK_METRICS, LOWER_IS_BETTER
 from models.counted_model import CountedModel
+from models.pruning import twin
+from models.training_step import TrainingStep
+from models.uncertainty_weights import UncertaintyWeights
 from serving import contract
-from tfx_pipeline import inputs
+from tfx_pipeline import best_epochs, inputs
 from tfx_pipeline import settings as settings_module
 from tfx_pipeline.callbacks import CatalogueRanking, CheckpointKeeper, Validation
 from tfx_pipeline.click_validation import ClickValidation
@@ -63,8 +66,8 @@ class Fitted:
       model: the one of the best epoch, calibrated.
       catalogue: what it knows of the items.
       held_out: batches of validation decisions (inputs, labels).
-      run: what is written to `contract.RUN_FILE`: `best_epoch`, `best_value`, `metrics`, `calibration`, `parameters`,
-        `device`, `seed`, `final`, `history`.
+      run: what is written to `contract.RUN_FILE`: `best_epoch`, `best_value`, `averaged_epochs` (empty without
+        `averaging: best_epochs`), `metrics`, `calibration`, `parameters`, `device`, `seed`, `final`, `history`.
     """
 
     model: CandidateModel
@@ -199,8 +202,10 @@ def fit(
         with hardware.strategy.scope():
             model = build_model(settings, data.transform, catalogue)
         held_out = _held_out(settings, data, model)
-        epochs = final["best_epoch"] if final else train.epochs
-        keeper = CheckpointKeeper(checkpoints, None if final else train.monitor, train.patience)
+        averaged = list(final.get("averaged_epochs", ())) if final else []
+        epochs = max([final["best_epoch"], *averaged]) if final else train.epochs
+        best = train.averaged_epochs if train.averaging == "best_epochs" and not final else 1
+        keeper = CheckpointKeeper(checkpoints, None if final else train.monitor, train.patience, best, averaged)
         validation = None if final else _validation(train, model, held_out)
         if model.counts:
             print("  counting users and items", flush=True)
@@ -208,6 +213,10 @@ def fit(
         if not isinstance(model, CountedModel):
             _train(settings, data, hardware, model, keeper, validation, epochs, log_dir)
             keeper.restore_best(model)
+            if final and averaged:
+                best_epochs.average(model, {epoch: keeper.kept(model)[epoch] for epoch in averaged})
+            elif validation and best > 1:
+                averaged = best_epochs.average_greedily(model, keeper.kept(model), _goodness(train, validation))
     if hardware.policy != _FLOAT32:
         model = in_float32(model)
         held_out = _held_out(settings, data, model)
@@ -223,6 +232,7 @@ def fit(
     run = {
         "best_epoch": keeper.state["best_epoch"],
         "best_value": keeper.state["best_value"],
+        "averaged_epochs": averaged,
         "metrics": metrics,
         "calibration": _calibration(model),
         "parameters": int(sum(np.prod(v.shape) for v in model.trainable_variables)),
@@ -251,7 +261,7 @@ def _train(
         data.train_files,
         data.transform,
         settings,
-        batch_size=train.batch_size,
+        batch_size=train.batch_size * train.accumulate,
         seed=train.seed,
         epochs=range(done, epochs),
         # A replica without a row has no gradient of the right shape.
@@ -262,11 +272,12 @@ def _train(
     if not steps:
         raise ValueError("the train split holds no decision; expected label events before train_until.")
     with hardware.strategy.scope():
+        model.training_step = _training_step(train, model)
         # The rate follows the planned number of epochs, also in a final fit that ends earlier: same epochs, same rates.
         optimizer = make_optimizer(train, steps * train.epochs)
         model.compile(optimizer=optimizer, jit_compile=train.xla and "GPU" in hardware.name)
         # Made within the first step, in its graph, the averages of several replicas have no initial value.
-        optimizer._create_all_weights(model.trainable_variables)
+        optimizer._create_all_weights([*model.trainable_variables, *model.training_step.variables])
     tf.io.gfile.makedirs(keeper.folder)
     keeper.restore(model)
     callbacks: list[tf.keras.callbacks.Callback] = []
@@ -301,12 +312,27 @@ def _validation(train: settings_module.TrainSettings, model: CandidateModel, hel
     return ClickValidation(model, held_out)
 
 
+def _goodness(train: settings_module.TrainSettings, validation: Validation) -> Callable[[], float]:
+    """-> what is monitored, of the model as it stands, higher being better."""
+    sign = -1 if train.monitor in LOWER_IS_BETTER else 1
+    return lambda: sign * validation.evaluate()[train.monitor]
+
+
+def _training_step(train: settings_module.TrainSettings, model: CandidateModel) -> TrainingStep:
+    """What the settings say of a step; must be made within the strategy's scope."""
+    weighting = None
+    if train.losses.weighting == "uncertainty":
+        # A model may track a loss in parts, such as `reconstruction_items`.
+        own = {name: kind for name in model.TRACKED for kind in model.LOSSES if name.startswith(kind)}
+        weights = {name: getattr(train.losses, kind) for name, kind in own.items()}
+        weighting = UncertaintyWeights({name: weight for name, weight in weights.items() if weight})
+    return TrainingStep(train.accumulate, train.adversarial, train.contrastive, weighting)
+
+
 def in_float32(model: CandidateModel) -> CandidateModel:
     """A model that computes in float32 whatever precision `model` was built with; same variables."""
     with _precision(_FLOAT32):
-        twin: CandidateModel = type(model).from_config(model.get_config())
-    twin.set_weights(model.get_weights())
-    return twin
+        return twin(model)
 
 
 def build_model(settings: Settings, transform: tft.TFTransformOutput, catalogue: Catalogue) -> CandidateModel:

@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from models import perturbation
 from models.layers.transformer_block import TransformerBlock
 
 
@@ -76,7 +77,7 @@ class SequenceTransformer(tf.keras.layers.Layer):
 
     def call(self, embedded: tf.Tensor, mask: tf.Tensor, training: bool = False) -> tf.Tensor:
         places = tf.cast(self.places, embedded.dtype)[self.length - tf.shape(embedded)[1] :]
-        states = self.input_dropout(self.input_norm(embedded + places), training=training)
+        states = self.input_dropout(perturbation.embedded(self.input_norm(embedded + places)), training=training)
         for block in self.blocks:
             states = block(states, mask, training=training)
         return states

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
-from models import features, losses
+from models import features, losses, perturbation
 from models.catalogue_model import CatalogueModel, Tensors, catalogue_rows
 from models.item_encoder import ItemEncoder, ItemTable
 from models.options import LossOptions, ModelOptions, number
@@ -137,6 +137,7 @@ class Din(CatalogueModel):
         mask = tf.cast(places >= 0, items.dtype)
         rows = tf.gather(compact, tf.maximum(places, 0), batch_dims=1)
         events = tf.gather(items, tf.maximum(rows, 0)) * mask[:, :, tf.newaxis]
+        events = perturbation.embedded(events) * mask[:, :, tf.newaxis]
         context = [
             embedding(inputs[features.context_xf(column)]) for column, embedding in self.context_embeddings.items()
         ]

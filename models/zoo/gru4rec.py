@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from models import perturbation
 from models.options import LossOptions, ModelOptions, number
 from models.registry import Entry
 from models.sequence_model import SequenceModel
@@ -65,7 +66,7 @@ class Gru4Rec(SequenceModel):
         self.built = True
 
     def encode_sequence(self, rows: tf.Tensor, mask: tf.Tensor, training: bool) -> tf.Tensor:
-        states = tf.gather(tf.cast(self.item_embeddings, self.compute_dtype), rows)
+        states = perturbation.embedded(tf.gather(tf.cast(self.item_embeddings, self.compute_dtype), rows))
         for layer in self.recurrent:
             # Left of the first event the state stays zero.
             states = layer(self.input_dropout(states, training=training), mask=mask, training=training)

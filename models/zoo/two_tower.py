@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from models import features, losses
+from models import features, losses, perturbation
 from models.catalogue_model import CatalogueModel, Tensors, catalogue_rows
 from models.item_encoder import ItemEncoder, ItemTable
 from models.options import LossOptions, ModelOptions, number
@@ -107,7 +107,7 @@ class TwoTower(CatalogueModel):
         entering = self.item_inputs(None, training=training)
         positions = catalogue_rows(inputs[features.HISTORY_ITEMS_XF])
         known = tf.cast(positions >= 0, entering.dtype)[:, :, tf.newaxis]
-        events = tf.gather(entering, tf.maximum(positions, 0)) * known
+        events = perturbation.embedded(tf.gather(entering, tf.maximum(positions, 0)) * known) * known
         mean = tf.math.divide_no_nan(tf.reduce_sum(events, 1), tf.reduce_sum(known, 1))
         places = tf.range(1, tf.shape(positions)[1] + 1)
         newest = tf.argmax(tf.where(positions >= 0, places, 0), 1)

@@ -324,6 +324,92 @@ def test_half_precision_ends_with_the_fit(data, tmp_path, monkeypatch):
     assert np.abs(rounded - exact).max() > 0
 
 
+BESIDE = {"accumulate": 2, "batch_size": 6, "adversarial": {"kind": "fgm", "epsilon": 0.02}}
+
+
+def _beside(**changes: Any) -> settings_lib.Settings:
+    """Parts, an adversary and learned weights at once, on top of averaged weights."""
+    return _settings(**{**BESIDE, "losses": {"reconstruction": 0.1, "weighting": "uncertainty"}, **changes})
+
+
+def test_parts_of_a_batch_learn_what_the_whole_batch_does(data, fitted, tmp_path):
+    """Every decision has one positive, so that parts weigh alike; the same steps, averages and metrics."""
+    run = _fit(_settings(accumulate=2, batch_size=6), data, tmp_path).run
+    for one, other in zip(run["history"], fitted[0].run["history"], strict=True):
+        assert one == pytest.approx(other, abs=2e-3)
+
+
+def test_a_step_with_everything_beside_it_goes_on_after_a_stop(data, tmp_path, monkeypatch):
+    whole = _fit(_beside(epochs=2), data, tmp_path / "whole")
+    assert {"adversarial", "loss", "catalogue"} <= set(whole.run["history"][0])
+    train_step, done = Ranker.train_step, []
+
+    def fails(self, batch):
+        done.append(batch)
+        if len(done) == STEPS + 2:
+            raise RuntimeError("pulled the plug")
+        return train_step(self, batch)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Ranker, "train_step", fails)
+        with pytest.raises(RuntimeError, match="pulled the plug"):
+            _fit(_beside(epochs=2), data, tmp_path / "stopped")
+    resumed = _fit(_beside(epochs=2), data, tmp_path / "stopped")
+    assert resumed.run["history"] == whole.run["history"]
+    ours, theirs = (
+        tf.train.load_checkpoint(str(tmp_path / name / "kept" / "last" / "ckpt-2")) for name in ("stopped", "whole")
+    )
+    keys = [key for key in ours.get_variable_to_shape_map() if key.startswith("beside/variables/")]
+    values = [ours.get_tensor(key) for key in keys if key.endswith("VARIABLE_VALUE") and "OPTIMIZER" not in key]
+    assert len(values) == 3  # log variances: the catalogue's, and of the two parts of the reconstruction
+    assert np.abs(values).max() > 1e-3
+    for key in keys:
+        np.testing.assert_array_equal(ours.get_tensor(key), theirs.get_tensor(key), err_msg=key)
+    names = [variable.name for variable in resumed.model.variables]
+    assert not [name for name in names if "log_variance" in name]
+
+
+def test_half_precision_trains_in_parts_against_an_adversary_and_two_views(data, tmp_path, monkeypatch):
+    half = trainer.Hardware(tf.distribute.get_strategy(), "the CPU", "mixed_float16")
+    monkeypatch.setattr(trainer, "_hardware", lambda train: half)
+    settings = _beside(epochs=3, contrastive={"weight": 0.1})
+    final = {"best_epoch": 3, "metrics": {}, "calibration": {"log_temperature": 0.1, "offset": 0.0}}
+    history = _fit(settings, data, tmp_path, final=final).run["history"]
+    assert np.isfinite(list(history[-1].values())).all()
+    assert history[-1]["catalogue"] < history[0]["catalogue"]
+    assert history[-1]["contrastive"] > 0
+
+
+def test_the_best_epochs_are_averaged_as_far_as_validation_gains_and_a_final_fit_averages_the_same(data, tmp_path):
+    settings = _settings(averaging="best_epochs", averaged_epochs=3)
+    result = _fit(settings, data, tmp_path / "validation")
+    run = result.run
+    chosen, values = run["averaged_epochs"], [epoch["ndcg@10"] for epoch in run["history"]]
+    assert run["best_epoch"] in chosen
+    assert set(chosen) <= set(np.argsort(values, kind="stable")[-3:] + 1)
+    assert run["metrics"]["ndcg@10"] >= run["best_value"] - 1e-6
+    left = {path.name.split(".")[0] for path in (tmp_path / "validation" / "kept").glob("best-*")}
+    assert len(left) == 3
+    final = {**run, "averaged_epochs": [2, 4], "best_epoch": 2}
+    again = _fit(settings, data, tmp_path / "final", final=final)
+    assert len(again.run["history"]) == 4
+    ids = again.model.item_encoder.ids
+    kept = [
+        tf.train.load_checkpoint(str(tmp_path / "final" / "kept" / f"best-{epoch}")).get_tensor(
+            _key_of(again.model, ids)
+        )
+        for epoch in (2, 4)
+    ]
+    np.testing.assert_allclose(ids.numpy(), (kept[0] + kept[1]) / 2, atol=1e-7)
+    assert np.abs(kept[0] - kept[1]).max() > 1e-4
+    assert again.run["averaged_epochs"] == [2, 4]
+
+
+def _key_of(model: Ranker, wanted: tf.Variable) -> str:
+    place = next(i for i, variable in enumerate(model.variables) if variable is wanted)
+    return f"weights/{place}/.ATTRIBUTES/VARIABLE_VALUE"
+
+
 def test_a_split_without_files_is_named(shop):
     train, evaluation = [f"{shop}/train-*"], [f"{shop}/eval*", f"{shop}/Split-{features.CATALOGUE_SPLIT}/*"]
     with pytest.raises(settings_lib.SettingsError, match=r"Split-catalogue/\*: is no file; expected a split"):
@@ -427,7 +513,8 @@ def test_a_frozen_encoder_reads_what_is_used_and_every_text_of_a_chunk_once(data
     assert sorted(map(tuple, read)) == sorted(different)
 
 
-def test_two_replicas_learn_what_one_learns(shop, data, tmp_path):
+@pytest.mark.parametrize("parts", [{}, {"accumulate": 2, "batch_size": 6}])
+def test_two_replicas_learn_what_one_learns(shop, data, tmp_path, parts):
     """In another process with two logical CPUs.
 
     Every decision has one positive, so that both halves of a batch weigh alike. Weights are no measure, and the rate is
@@ -435,7 +522,7 @@ def test_two_replicas_learn_what_one_learns(shop, data, tmp_path):
     """
     folders = [tmp_path / "one", tmp_path / "two"]
     one = _fit(_settings(**SHORT), data, folders[0]).run
-    arguments = [sys.executable, __file__, str(shop), str(folders[1])]
+    arguments = [sys.executable, __file__, str(shop), str(folders[1]), json.dumps(parts)]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     two = json.loads((folders[1] / "run.json").read_text(encoding="utf-8"))
@@ -450,10 +537,10 @@ def test_two_replicas_learn_what_one_learns(shop, data, tmp_path):
     assert max(np.abs(ours.get_tensor(key)).max() for key in means) > 1e-2
 
 
-def _two_replicas(shop: str, folder: str) -> None:
+def _two_replicas(shop: str, folder: str, parts: str) -> None:
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    run = _fit(_settings(**SHORT), read_shop(pathlib.Path(shop)), pathlib.Path(folder)).run
+    run = _fit(_settings(**{**SHORT, **json.loads(parts)}), read_shop(pathlib.Path(shop)), pathlib.Path(folder)).run
     (pathlib.Path(folder) / "run.json").write_text(json.dumps(run), encoding="utf-8")
 
 

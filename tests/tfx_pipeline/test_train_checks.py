@@ -1,0 +1,50 @@
+"""Settings of the training that do not go together are refused in one sentence, and those that do are not."""
+
+import pytest
+
+from tfx_pipeline import settings as settings_lib
+
+ALLOWED = [
+    {"accumulate": 4, "averaging": "ema", "mixed_precision": True},
+    {"accumulate": 2, "adversarial": {"kind": "vat"}, "contrastive": {"weight": 0.1}},
+    {"adversarial": {"kind": "fgm"}, "losses": {"sampled_items": 100}, "optimizer": "lazy_adam"},
+    {"averaging": "best_epochs", "averaged_epochs": 5, "losses": {"weighting": "uncertainty"}, "xla": True},
+]
+REFUSED = [
+    ({"accumulate": 2, "optimizer": "lazy_adam"}, "expected `adamw` with it"),
+    ({"accumulate": 2, "xla": True}, "expected `accumulate: 1`"),
+    ({"adversarial": {"kind": "fgm"}, "xla": True}, "`adversarial.kind: none`"),
+    ({"contrastive": {"weight": 0.1}, "xla": True}, "`contrastive.weight: 0` with it"),
+    ({"adversarial": {"kind": "vat"}, "losses": {"sampled_items": 100}}, "expected `losses.sampled_items: 0` with it"),
+    ({"contrastive": {"weight": 0.1, "crop": 0, "mask": 0, "reorder": 0}}, "expected `crop`, `mask` or `reorder`"),
+    ({"averaging": "best_epochs", "averaged_epochs": 1}, "expected a number from 2 to 100"),
+    ({"adversarial": {"kind": "pgd"}}, "expected one of none, fgm, vat"),
+]
+
+
+def _read(train):
+    model = {"entry": "sasrec"} if train.get("xla") else {}
+    return settings_lib.from_dict({"name": "t", "model": model, "train": train})
+
+
+@pytest.mark.parametrize("train", ALLOWED)
+def test_what_goes_together_is_read(train):
+    settings = _read(train)
+    again = settings_lib.from_dict(settings_lib.to_dict(settings))
+    assert again == settings
+    for name, value in train.items():
+        read = (
+            settings_lib.to_dict(getattr(settings.train, name))
+            if isinstance(value, dict)
+            else getattr(settings.train, name)
+        )
+        assert (read | value == read) if isinstance(value, dict) else read == value
+
+
+@pytest.mark.parametrize("train,expected", REFUSED)
+def test_what_does_not_is_one_sentence(train, expected):
+    with pytest.raises(settings_lib.SettingsError) as raised:
+        _read(train)
+    assert expected in str(raised.value)
+    assert str(raised.value).startswith("settings: `train.")
+    assert str(raised.value).endswith(".")

@@ -1,0 +1,47 @@
+"""Which settings of the training go together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from models.options import ModelOptions
+
+if TYPE_CHECKING:
+    from tfx_pipeline.settings import TrainSettings
+
+
+def check(train: TrainSettings, model: ModelOptions) -> None:
+    """Raises a ValueError of one sentence if settings do not go together."""
+    losses, contrastive = train.losses, train.contrastive
+    if losses.sampled_items and losses.label_smoothing:
+        raise ValueError(
+            "`train.losses.label_smoothing` spreads over the whole catalogue; expected it to be 0 with `sampled_items`."
+        )
+    if not (losses.catalogue or losses.listwise or losses.binary):
+        raise ValueError("`train.losses` has no weight for catalogue, listwise or binary; expected one above 0.")
+    if train.xla and (not model.static_shapes or losses.listwise or losses.binary or losses.sampled_items):
+        raise ValueError(
+            "`train.xla` needs a frozen text encoder, `item_text: table`, the full softmax, and neither the "
+            "listwise nor the binary loss; BERT on the rows that hold a text, texts of unknown candidates, and a "
+            "sample have no shape that XLA knows beforehand."
+        )
+    if train.xla and (train.accumulate > 1 or train.adversarial.kind != "none" or contrastive.weight):
+        raise ValueError(
+            "`train.xla` compiles the model's own losses on whole batches; expected `accumulate: 1`, "
+            "`adversarial.kind: none` and `contrastive.weight: 0` with it."
+        )
+    if train.accumulate > 1 and train.optimizer == "lazy_adam":
+        raise ValueError(
+            "`train.accumulate` sums gradients as dense tensors, of which `lazy_adam` has no gain; expected `adamw` "
+            "with it."
+        )
+    if train.adversarial.kind == "vat" and losses.sampled_items:
+        raise ValueError(
+            "`train.adversarial.kind: vat` compares distributions over the whole catalogue; expected "
+            "`losses.sampled_items: 0` with it, or `fgm`."
+        )
+    if contrastive.weight and not (contrastive.crop or contrastive.mask or contrastive.reorder):
+        raise ValueError(
+            "`train.contrastive` has a weight, but no way to change a history; expected `crop`, `mask` or `reorder` "
+            "above 0."
+        )
