@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 
-Gradient = tf.Tensor | tf.IndexedSlices | None
-Found = tuple[dict[str, tf.Tensor], list[Gradient]]
+Gradient: TypeAlias = tf.Tensor | tf.IndexedSlices | None
+Found: TypeAlias = tuple[dict[str, tf.Tensor], list[Gradient]]
 
 
 def in_parts(

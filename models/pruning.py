@@ -40,9 +40,9 @@ def keep_text_layers(model: CandidateModel, number: int) -> CandidateModel:
     Raises:
       ValueError: if it has no text encoder, or no more layers than that.
     """
-    if model.text_encoder is None:
-        raise ValueError("the model has no text encoder; expected `export.text_layers: 0` for it.")
     made = twin(model)
+    if made.text_encoder is None:
+        raise ValueError("the model has no text encoder; expected `export.text_layers: 0` for it.")
     encoder = made.text_encoder.bert.bert.encoder
     if number >= len(encoder.layer):
         raise ValueError(f"`export.text_layers` is {number}; expected fewer than the {len(encoder.layer)} there are.")

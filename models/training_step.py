@@ -61,7 +61,7 @@ class TrainingStep:
         variables = [*model.trainable_variables, *self.variables]
 
         def compute(part: Any) -> Found:
-            return self._part(model, *part, variables)
+            return self._part(model, part[0], part[1], variables)
 
         if self.parts == 1:
             found, gradients = compute((inputs, labels))
@@ -74,7 +74,9 @@ class TrainingStep:
 
     def _part(self, model: CatalogueModel, inputs: Any, labels: tf.Tensor, variables: list[tf.Variable]) -> Found:
         fgm = self._adversary.kind == "fgm"
-        noted = perturbation.recording() if fgm else contextlib.nullcontext([])
+        nothing: list[tf.Tensor] = []
+        noted: contextlib.AbstractContextManager[list[tf.Tensor]]
+        noted = perturbation.recording() if fgm else contextlib.nullcontext(nothing)
         with tf.GradientTape() as tape:
             with noted as points:
                 found = self._losses(model, inputs, labels)
@@ -117,7 +119,7 @@ class TrainingStep:
         views = [augmentation.view(inputs, shares, seeds[i]) for i in range(2)]
         vectors = [model.encode_user(one, training=True).vector for one in views]
         real = tf.reduce_any(inputs[features.HISTORY_ITEMS_XF] >= features.FIRST_KNOWN_ID, 1)
-        return contrastive.info_nce(*vectors, real, options.temperature)
+        return contrastive.info_nce(vectors[0], vectors[1], real, options.temperature)
 
 
 def _scaled(model: CatalogueModel, loss: tf.Tensor) -> tf.Tensor:

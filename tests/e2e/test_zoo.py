@@ -16,6 +16,8 @@ from serving.requests import Request
 from serving.server.process import ServerProcess
 from tfx_pipeline import settings as settings_lib
 from tfx_pipeline import trainer
+from tfx_pipeline.export import export
+from tfx_pipeline.export_settings import WEIGHT_KINDS, ExportSettings
 
 CONTEXT = ("country", "gender", "age_band")
 OTHERS = [name for name in registry.names() if name != "slice_ranker"]  # which the tiny pipeline itself runs with
@@ -73,6 +75,33 @@ def test_an_entry_is_fitted_exported_and_asked(tiny, name, tmp_path):
         assert np.isfinite(score)
         if item in by_score:
             assert score == pytest.approx(by_score[item], abs=1e-4)
+
+
+def test_one_fit_is_exported_in_fewer_bits(tiny, tmp_path):
+    run = tiny.last_run()
+    splits = [f"{run['transformed_examples']}/Split-{split}/*" for split in ("train", "eval", "catalogue")]
+    data = trainer.split_files(splits[:1], splits[1:], run["transform_graph"])
+    settings = _settings(tiny, "sasrec")
+    fitted = trainer.fit(settings, data, log_dir=str(tmp_path / "logs"), checkpoints=str(tmp_path / "checkpoints"))
+    weights = [weight.numpy() for weight in fitted.model.weights]
+    item_ids = [entry.decode() for entry in data.transform.vocabulary_by_name(features.ITEM_VOCABULARY)]
+    arrays = build_inputs(
+        contract.RANK, [dataclasses.replace(_request(item_ids), candidates=item_ids, candidate_text=())], CONTEXT
+    )
+    scores, sizes = {}, {}
+    for kind in WEIGHT_KINDS:
+        own = dataclasses.replace(settings, export=ExportSettings(weights=kind))
+        export(fitted.model, own, data.transform, fitted.catalogue, str(tmp_path / kind))
+        loaded = tf.saved_model.load(str(tmp_path / kind))
+        found = loaded.signatures[contract.RANK](**{key: tf.constant(value) for key, value in arrays.items()})
+        scores[kind] = found[contract.SCORES].numpy()
+        sizes[kind] = sum(file.stat().st_size for file in (tmp_path / kind / "variables").iterdir())
+    for kind, most in (("bfloat16", 0.02), ("float16", 0.003), ("int8", 0.05)):
+        error = np.abs(scores[kind] - scores["float32"]).max() / np.abs(scores["float32"]).max()
+        assert 0 < error < most, kind
+        assert sizes[kind] < (0.5 if kind == "int8" else 0.7) * sizes["float32"]
+    for weight, before in zip(fitted.model.weights, weights, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), before)  # what was fitted is as it was
 
 
 @pytest.mark.parametrize("name", CLICKS)

@@ -152,7 +152,7 @@ def test_the_words_of_a_bert_that_learns_are_perturbed_and_those_of_a_frozen_one
     assert sorted(noted["full"]) == sorted([events, (1, 3, 16), (2, 4, 16)])  # one query, two profiles
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", ["sasrec", "two_tower"])
 def test_two_views_of_a_history_are_pulled_together(name, tools):
     inputs = tools.request(
         **{features.HISTORY_ITEMS_XF: [[2, 3, 5, 4, 2], [6, 2, 7, 3, 0], [4, 7, 0, 0, 0]]},
@@ -164,10 +164,10 @@ def test_two_views_of_a_history_are_pulled_together(name, tools):
 
     def contrast():
         tf.keras.utils.set_random_seed(4)
-        return np.mean([float(model.training_step._contrastive(model, inputs)) for _ in range(6)])
+        return np.mean([float(model.training_step._contrastive(model, inputs)) for _ in range(4)])
 
     before = contrast()
-    for _ in range(12):
+    for _ in range(8):
         shown = model.train_step((inputs, labels))
     assert contrast() < before
     assert {"loss", "contrastive"} <= set(shown)
