@@ -24,7 +24,6 @@ import argparse
 import dataclasses
 import hashlib
 import os
-import pathlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -209,20 +208,12 @@ def _run(options: argparse.Namespace, emit: Callable[[dict[str, Any]], None]) ->
     protocol = quality.checked(
         quality.build_protocol(options.task, settings, read(settings.data, place.data), options.validation)
     )
-    asked: list[tuple[str, settings_lib.Settings, Callable[[], pathlib.Path]]] = [("", settings, lambda: model)]
-    for text in options.variant:
-        variant = variants.parse(text, settings, options.config)
-        fitted = variant  # of this round
-        asked.append(
-            (
-                variant.name,
-                variant.settings,
-                lambda fitted=fitted: variants.fit(fitted, place, validation=options.validation),
-            )
-        )
-    for name, own, path in asked:
-        servable = Servable(path(), own.data.context, protocol.signature)
-        said = {"model": own.model.entry, "seed": own.train.seed, **({"variant": name} if name else {})}
+    chosen = [variants.parse(text, settings, options.config) for text in options.variant]
+    for variant in (None, *chosen):
+        path = variants.fit(variant, place, validation=options.validation) if variant else model
+        own = variant.settings if variant else settings
+        servable = Servable(path, own.data.context, protocol.signature)
+        said = {"model": own.model.entry, "seed": own.train.seed, **({"variant": variant.name} if variant else {})}
         for line in evaluate(servable, protocol, options.seed, options.users):
             emit({**said, **line})
 
