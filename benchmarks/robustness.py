@@ -210,7 +210,7 @@ def _run(options: argparse.Namespace, emit: Callable[[dict[str, Any]], None]) ->
     )
     chosen = [variants.parse(text, settings, options.config) for text in options.variant]
     for variant in (None, *chosen):
-        path = variants.fit(variant, place, validation=options.validation) if variant else model
+        path = variants.fit(variant, place, validation=options.validation).path if variant else model
         own = variant.settings if variant else settings
         servable = Servable(path, own.data.context, protocol.signature)
         said = {"model": own.model.entry, "seed": own.train.seed, **({"variant": variant.name} if variant else {})}
