@@ -7,10 +7,11 @@ The configuration's model is fitted once, on the examples of the pipeline's last
 fit that is there is not done again), and exported in each of `WAYS`, or in those that are given, such as
 `half=weights=float16` (keys of `export`). Each is then asked the requests of `benchmarks.quality`'s main ranking.
 
-A line says: `megabytes` on disk and `megabytes_packed` (tar.gz), `size` relative to float32; the median time of an
-in-process call for one request and for a batch, relative to float32's, all asked in turn in this process
-(`latency_1`, `latency_batch`); NDCG@10, `lost` by it (float32's less its own), with the 95% interval of the paired
-difference; the share of float32's first ten items that it has among its own, and the largest difference of scores.
+A line says: `megabytes` on disk, `megabytes_weights` of them in `variables/`, and `megabytes_packed` (tar.gz); `size`,
+`size_weights` and `size_packed` relative to float32; the median time of an in-process call for one request and for a
+batch, relative to float32's, all asked in turn in this process (`latency_1`, `latency_batch`); NDCG@10, `lost` by it
+(float32's less its own), with the 95% interval of the paired difference; the share of float32's first ten items that it
+has among its own, and the largest difference of scores.
 
 Exits with 0, or with 1 and one sentence.
 """
@@ -98,14 +99,17 @@ def export_all(place: local_runner.Place, ways: dict[str, ExportSettings]) -> di
     return found
 
 
-def megabytes(folder: pathlib.Path) -> tuple[float, float]:
-    """Of a folder's files as they are, and packed as tar.gz."""
+def megabytes(folder: pathlib.Path) -> dict[str, float]:
+    """Of a SavedModel: all its files (""), the variables alone (`_weights`), and all packed as tar.gz (`_packed`)."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=6) as archive:
         for file in files:
             archive.add(file, arcname=str(file.relative_to(folder)))
-    return sum(file.stat().st_size for file in files) / 1e6, packed.tell() / 1e6
+    weights = [file for file in files if file.parent.name == "variables"]
+    sizes = {"": files, "_weights": weights}
+    plain = {name: sum(file.stat().st_size for file in some) / 1e6 for name, some in sizes.items()}
+    return {**plain, "_packed": packed.tell() / 1e6}
 
 
 def latencies(servables: dict[str, Servable], requests: Sequence[Any], rounds: int) -> dict[str, float]:
@@ -164,10 +168,8 @@ def evaluate(
                 "model": settings.model.entry,
                 "config": settings.name,
                 "way": name,
-                "megabytes": round(sizes[name][0], 3),
-                "megabytes_packed": round(sizes[name][1], 3),
-                "size": sizes[name][0] / sizes[base][0],
-                "size_packed": sizes[name][1] / sizes[base][1],
+                **{f"megabytes{part}": round(size, 3) for part, size in sizes[name].items()},
+                **{f"size{part}": size / sizes[base][part] for part, size in sizes[name].items()},
                 "latency_1": one[name] / one[base],
                 "latency_batch": batch[name] / batch[base],
                 "n": len(ndcg[name]),

@@ -36,10 +36,12 @@ def test_answers_are_compared_item_by_item():
 def test_a_folder_weighs_what_its_files_do_and_less_when_packed(tmp_path):
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "zeros").write_bytes(bytes(200_000))
-    (tmp_path / "noise").write_bytes(np.random.default_rng(0).bytes(50_000))
-    plain, packed = export_lib.megabytes(tmp_path)
-    assert plain == pytest.approx(0.25)
-    assert 0.05 < packed < 0.06
+    (tmp_path / "variables").mkdir()
+    (tmp_path / "variables" / "noise").write_bytes(np.random.default_rng(0).bytes(50_000))
+    found = export_lib.megabytes(tmp_path)
+    assert found[""] == pytest.approx(0.25)
+    assert found["_weights"] == pytest.approx(0.05)
+    assert 0.05 < found["_packed"] < 0.06
 
 
 def test_the_first_is_what_others_are_held_against(export, shop):
