@@ -160,16 +160,16 @@ def test_two_views_of_a_history_are_pulled_together(name, tools):
     model = make(name, tools)
     labels = tf.constant(tools.labels)
     model.compile(optimizer=tf.keras.optimizers.legacy.Adam(0.01))
-    model.training_step = TrainingStep(contrast=ContrastiveOptions(weight=5.0, crop=0.8))
+    model.training_step = TrainingStep(contrast=ContrastiveOptions(weight=50.0, crop=0.8))
 
     def contrast():
         tf.keras.utils.set_random_seed(4)
         return np.mean([float(model.training_step._contrastive(model, inputs)) for _ in range(4)])
 
     before = contrast()
-    for _ in range(8):
+    for _ in range(15):
         shown = model.train_step((inputs, labels))
-    assert contrast() < before
+    assert contrast() < 0.9 * before
     assert {"loss", "contrastive"} <= set(shown)
     assert shown["contrastive"] in [metric.result() for metric in model.metrics]
 
