@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 from transformers import BertConfig, TFAutoModelForSequenceClassification
 
-from models import wordpiece
+from models import perturbation, wordpiece
 from models.options import TextEncoderOptions
 
 _FINE_TUNING = ("frozen", "top_n", "full")
@@ -152,9 +152,13 @@ class PairEncoder(tf.keras.Model):
         return encoder
 
     def call(self, ids: tf.Tensor, types: tf.Tensor, training: bool = False) -> tf.Tensor:
+        read = {"input_ids": ids}
+        if perturbation.active() and self.fine_tuning != "frozen":
+            words = tf.cast(self.classifier.bert.embeddings.weight, self.compute_dtype)
+            read = {"input_ids": None, "inputs_embeds": perturbation.embedded(tf.gather(words, ids))}
         # AutoGraph would rewrite the whole code of BERT at its first trace; no tensor decides in it what is run.
         logits = tf.autograph.experimental.do_not_convert(self.classifier)(
-            input_ids=ids, attention_mask=tf.cast(ids != 0, tf.int32), token_type_ids=types, training=training
+            **read, attention_mask=tf.cast(ids != 0, tf.int32), token_type_ids=types, training=training
         ).logits
         return logits[:, 0]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import tensorflow as tf
 
@@ -56,7 +56,7 @@ class TrainingStep:
         self.trackers = {name: tf.keras.metrics.Mean(name=name) for name, used in kinds.items() if used}
         self.variables = list(weighting.trainable_variables) if weighting else []
 
-    def __call__(self, model: CatalogueModel, inputs: Any, labels: tf.Tensor) -> tuple[dict[str, tf.Tensor], Any]:
+    def __call__(self, model: CandidateModel, inputs: Any, labels: tf.Tensor) -> tuple[dict[str, tf.Tensor], Any]:
         """(losses by name, gradients with their variables as `apply_gradients` wants them)."""
         variables = [*model.trainable_variables, *self.variables]
 
@@ -72,7 +72,7 @@ class TrainingStep:
             gradients = model.optimizer.get_unscaled_gradients(gradients)
         return found, [(g, v) for g, v in zip(gradients, variables, strict=True) if g is not None]
 
-    def _part(self, model: CatalogueModel, inputs: Any, labels: tf.Tensor, variables: list[tf.Variable]) -> Found:
+    def _part(self, model: CandidateModel, inputs: Any, labels: tf.Tensor, variables: list[tf.Variable]) -> Found:
         fgm = self._adversary.kind == "fgm"
         nothing: list[tf.Tensor] = []
         noted: contextlib.AbstractContextManager[list[tf.Tensor]]
@@ -82,17 +82,10 @@ class TrainingStep:
                 found = self._losses(model, inputs, labels)
             total = found["loss"]
             if self._adversary.kind == "vat":
-
-                def distribution() -> tf.Tensor:
-                    return model.score_catalogue(model.encode_user(inputs))
-
-                options = self._adversary
-                found[ADVERSARIAL] = adversarial.virtual_loss(
-                    tape, distribution, options.epsilon, lambda loss: _scaled(model, loss)
-                )
-                total += options.weight * found[ADVERSARIAL]
+                found[ADVERSARIAL] = self._virtual(_of_users(model), inputs, tape)
+                total += self._adversary.weight * found[ADVERSARIAL]
             if self._contrast.weight:
-                found[CONTRASTIVE] = self._contrastive(model, inputs)
+                found[CONTRASTIVE] = self._contrastive(_of_users(model), inputs)
                 total += self._contrast.weight * found[CONTRASTIVE]
             scaled = _scaled(model, total)
         gradients, slopes = tape.gradient(scaled, [variables, points])
@@ -106,11 +99,17 @@ class TrainingStep:
             gradients = [_sum(*pair) for pair in zip(gradients, tape.gradient(scaled, variables), strict=True)]
         return {**found, "loss": total}, gradients
 
-    def _losses(self, model: CatalogueModel, inputs: Any, labels: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _losses(self, model: CandidateModel, inputs: Any, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         found = dict(model.compute_losses(inputs, labels, training=True))
         if self._weighting:
             found["loss"] = self._weighting(found)
         return found
+
+    def _virtual(self, model: CatalogueModel, inputs: Any, tape: tf.GradientTape) -> tf.Tensor:
+        def distribution() -> tf.Tensor:
+            return model.score_catalogue(model.encode_user(inputs))
+
+        return adversarial.virtual_loss(tape, distribution, self._adversary.epsilon, lambda loss: _scaled(model, loss))
 
     def _contrastive(self, model: CatalogueModel, inputs: Any) -> tf.Tensor:
         options = self._contrast
@@ -122,7 +121,14 @@ class TrainingStep:
         return contrastive.info_nce(vectors[0], vectors[1], real, options.temperature)
 
 
-def _scaled(model: CatalogueModel, loss: tf.Tensor) -> tf.Tensor:
+def _of_users(model: CandidateModel) -> CatalogueModel:
+    """The model, as one that encodes users; TypeError if it does not."""
+    if not hasattr(model, "encode_user"):
+        raise TypeError(f"{model.name} does not encode users; expected neither `vat` nor a contrastive loss for it.")
+    return cast("CatalogueModel", model)
+
+
+def _scaled(model: CandidateModel, loss: tf.Tensor) -> tf.Tensor:
     """What is differentiated: gradients are summed over replicas, so each brings its share; half precision scales."""
     loss = loss / tf.distribute.get_strategy().num_replicas_in_sync
     return model.optimizer.get_scaled_loss(loss) if hasattr(model.optimizer, "get_scaled_loss") else loss

@@ -19,16 +19,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models import features, registry
-from models.click_metrics import CLICK_METRICS
 from models.options import LossOptions, ModelOptions, choice, number
 from models.training_options import AdversarialOptions, ContrastiveOptions
 from serving import contract
-from tfx_pipeline import settings_reader, train_checks
+from tfx_pipeline import settings_checks, settings_reader
 from tfx_pipeline.export_settings import ExportSettings
 from tfx_pipeline.settings_reader import SettingsError
 
 #: A value of `decisions.split`.
-LEAVE_ONE_OUT = "leave_one_out"
+LEAVE_ONE_OUT = settings_checks.LEAVE_ONE_OUT
 
 #: The zoo's entry where a configuration names none.
 DEFAULT_ENTRY = "slice_ranker"
@@ -351,25 +350,9 @@ def load(path: str | pathlib.Path, entry: str = "") -> Settings:
 def from_dict(content: dict[str, Any], origin: str = "settings") -> Settings:
     """Builds settings from plain values, with the same checks as `load`."""
     settings = _build(content, origin, _options(content, origin))
-    if settings.decisions.keep_unlabelled and (
-        settings.decisions.kind != "session" or settings.decisions.split == LEAVE_ONE_OUT
-    ):
-        raise SettingsError(
-            f"{origin}: `decisions.keep_unlabelled` is true; expected the kind `session` and a split by time."
-        )
-    horizon, shortest = settings.decisions.horizon_days, settings.decisions.min_horizon_days
-    if shortest > horizon:
-        raise SettingsError(
-            f"{origin}: `decisions.min_horizon_days` is {shortest} and `decisions.horizon_days` {horizon}; expected at "
-            "most the horizon."
-        )
-    if registry.entry(settings.model.entry).task == "click" and settings.train.monitor not in CLICK_METRICS:
-        raise SettingsError(
-            f"{origin}: `train.monitor` is {settings.train.monitor!r}, which ranks a catalogue; expected pooled_auc, "
-            f"gauc or log_loss for {settings.model.entry}."
-        )
     try:
-        train_checks.check(settings.train, settings.model)
+        settings_checks.check_decisions(settings.decisions)
+        settings_checks.check_training(settings.train, settings.model)
         settings.model.check()
     except ValueError as error:
         raise SettingsError(f"{origin}: {error}") from None

@@ -22,7 +22,12 @@ from tfx_pipeline.settings import Settings
 PACKAGES = ("models", "serving", "tfx_pipeline")
 
 #: Modules that say nothing about a component's result: settings arrive as values, progress is what a person sees.
-SILENT = ("tfx_pipeline.settings", "tfx_pipeline.settings_reader", "tfx_pipeline.progress")
+SILENT = (
+    "tfx_pipeline.settings",
+    "tfx_pipeline.settings_checks",
+    "tfx_pipeline.settings_reader",
+    "tfx_pipeline.progress",
+)
 
 #: Component -> modules or packages where its code starts; a package stands for everything in it.
 ROOTS = {

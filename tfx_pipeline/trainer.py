@@ -21,8 +21,6 @@ from models.catalogue_model import CatalogueModel
 from models.click_metrics import CLICK_METRICS, LOWER_IS_BETTER
 from models.counted_model import CountedModel
 from models.pruning import twin
-from models.training_step import TrainingStep
-from models.uncertainty_weights import UncertaintyWeights
 from serving import contract
 from tfx_pipeline import best_epochs, inputs
 from tfx_pipeline import settings as settings_module
@@ -34,6 +32,7 @@ from tfx_pipeline.logs import write_logs
 from tfx_pipeline.optimizer import make_optimizer
 from tfx_pipeline.settings import Settings
 from tfx_pipeline.shoppers import read_shoppers
+from tfx_pipeline.training_step import make_training_step
 
 FINAL_FIT = "final"
 
@@ -272,7 +271,7 @@ def _train(
     if not steps:
         raise ValueError("the train split holds no decision; expected label events before train_until.")
     with hardware.strategy.scope():
-        model.training_step = _training_step(train, model)
+        model.training_step = make_training_step(train, model)
         # The rate follows the planned number of epochs, also in a final fit that ends earlier: same epochs, same rates.
         optimizer = make_optimizer(train, steps * train.epochs)
         model.compile(optimizer=optimizer, jit_compile=train.xla and "GPU" in hardware.name)
@@ -316,17 +315,6 @@ def _goodness(train: settings_module.TrainSettings, validation: Validation) -> C
     """-> what is monitored, of the model as it stands, higher being better."""
     sign = -1 if train.monitor in LOWER_IS_BETTER else 1
     return lambda: sign * validation.evaluate()[train.monitor]
-
-
-def _training_step(train: settings_module.TrainSettings, model: CandidateModel) -> TrainingStep:
-    """What the settings say of a step; must be made within the strategy's scope."""
-    weighting = None
-    if train.losses.weighting == "uncertainty":
-        # A model may track a loss in parts, such as `reconstruction_items`.
-        own = {name: kind for name in model.TRACKED for kind in model.LOSSES if name.startswith(kind)}
-        weights = {name: getattr(train.losses, kind) for name, kind in own.items()}
-        weighting = UncertaintyWeights({name: weight for name, weight in weights.items() if weight})
-    return TrainingStep(train.accumulate, train.adversarial, train.contrastive, weighting)
 
 
 def in_float32(model: CandidateModel) -> CandidateModel:

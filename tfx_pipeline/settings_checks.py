@@ -1,21 +1,42 @@
-"""Which settings of the training go together."""
+"""Which settings go together."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from models import registry
+from models.click_metrics import CLICK_METRICS
 from models.options import ModelOptions
 
 if TYPE_CHECKING:
-    from tfx_pipeline.settings import TrainSettings
+    from tfx_pipeline.settings import DecisionSettings, TrainSettings
+
+#: A value of `decisions.split`.
+LEAVE_ONE_OUT = "leave_one_out"
 
 
-def check(train: TrainSettings, model: ModelOptions) -> None:
+def check_decisions(decisions: DecisionSettings) -> None:
+    """Raises a ValueError of one sentence if settings do not go together."""
+    if decisions.keep_unlabelled and (decisions.kind != "session" or decisions.split == LEAVE_ONE_OUT):
+        raise ValueError("`decisions.keep_unlabelled` is true; expected the kind `session` and a split by time.")
+    if decisions.min_horizon_days > decisions.horizon_days:
+        raise ValueError(
+            f"`decisions.min_horizon_days` is {decisions.min_horizon_days} and `decisions.horizon_days` "
+            f"{decisions.horizon_days}; expected at most the horizon."
+        )
+
+
+def check_training(train: TrainSettings, model: ModelOptions) -> None:
     """Raises a ValueError of one sentence if settings do not go together."""
     losses, contrastive = train.losses, train.contrastive
     if losses.sampled_items and losses.label_smoothing:
         raise ValueError(
             "`train.losses.label_smoothing` spreads over the whole catalogue; expected it to be 0 with `sampled_items`."
+        )
+    if registry.entry(model.entry).task == "click" and train.monitor not in CLICK_METRICS:
+        raise ValueError(
+            f"`train.monitor` is {train.monitor!r}, which ranks a catalogue; expected pooled_auc, gauc or log_loss for "
+            f"{model.entry}."
         )
     if not (losses.catalogue or losses.listwise or losses.binary):
         raise ValueError("`train.losses` has no weight for catalogue, listwise or binary; expected one above 0.")
@@ -39,6 +60,11 @@ def check(train: TrainSettings, model: ModelOptions) -> None:
         raise ValueError(
             "`train.adversarial.kind: vat` compares distributions over the whole catalogue; expected "
             "`losses.sampled_items: 0` with it, or `fgm`."
+        )
+    if registry.entry(model.entry).task != "ranking" and (train.adversarial.kind == "vat" or contrastive.weight):
+        raise ValueError(
+            f"{model.entry} does not encode users; expected neither `train.adversarial.kind: vat` nor a weight of "
+            "`train.contrastive` for it."
         )
     if contrastive.weight and not (contrastive.crop or contrastive.mask or contrastive.reorder):
         raise ValueError(

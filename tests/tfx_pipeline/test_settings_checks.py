@@ -22,6 +22,17 @@ REFUSED = [
 ]
 
 
+def test_what_only_a_model_of_users_can_do_is_refused_for_others():
+    content = {"name": "t", "model": {"entry": "click_classifier"}}
+    for train in ({"adversarial": {"kind": "vat"}}, {"contrastive": {"weight": 0.1}}):
+        with pytest.raises(
+            settings_lib.SettingsError, match="click_classifier does not encode users; expected neither"
+        ):
+            settings_lib.from_dict({**content, "train": {"monitor": "gauc", "losses": {"binary": 1.0}, **train}})
+    train = {"monitor": "gauc", "losses": {"binary": 1.0}, "adversarial": {"kind": "fgm"}, "accumulate": 2}
+    assert settings_lib.from_dict({**content, "train": train}).train.adversarial.kind == "fgm"
+
+
 def _read(train):
     model = {"entry": "sasrec"} if train.get("xla") else {}
     return settings_lib.from_dict({"name": "t", "model": model, "train": train})
