@@ -70,7 +70,7 @@ class CandidateModel(tf.keras.Model, metaclass=abc.ABCMeta):
 
     @property
     def token_texts(self) -> tuple[str, ...]:
-        """Token features that are read as they are, beside or instead of being pooled."""
+        """Features of texts that are read as they are, beside or instead of being pooled."""
         return ()
 
     def set_catalogue(self, table: ItemTable, sales: np.ndarray, first_day: int) -> None:

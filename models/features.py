@@ -51,6 +51,7 @@ FIRST_KNOWN_ID = 2
 
 PROFILE_TOKENS_XF = "profile_tokens_xf"  # int64 [profile_length], 0 = padding
 QUERY_TOKENS_XF = "query_tokens_xf"  # int64 [query_length]
+QUERY_TEXT_XF = "query_text_xf"  # string [1]: the query as it is
 HISTORY_ITEMS_XF = "history_items_xf"  # int64 [H]
 HISTORY_TYPES_XF = "history_types_xf"  # int64 [H]
 HISTORY_GAPS_XF = "history_gaps_xf"  # float [H]: days from event to request, never negative

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ class ItemTable:
       prices: float [V], scaled, 0 for unknown.
       trained: bool [V], items with events in the training data: only their id embedding means something.
       servable: bool [V], items that may be recommended.
+      texts: str [V], title, brand and category as they are written; None where no model reads them.
     """
 
     tokens: np.ndarray
@@ -29,6 +31,7 @@ class ItemTable:
     prices: np.ndarray
     trained: np.ndarray
     servable: np.ndarray
+    texts: Sequence[str] | None = None
 
 
 class ItemEncoder(tf.keras.layers.Layer):

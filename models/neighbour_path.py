@@ -26,6 +26,7 @@ class NeighbourPath(tf.keras.layers.Layer):
       decay: what an event counts for each known one after it.
       max_history: newest known events that count.
       folds: of users; more of them leave out less of what is known.
+      pairs: what a pair of items counts, or its values in a dict; `PairWeights()` with `max_history` by default.
 
     Call arguments:
       positions: int [B, H], row of the item in the catalogue; -1 for padding and unknown items.
@@ -55,6 +56,7 @@ class NeighbourPath(tf.keras.layers.Layer):
         decay: float = 0.7,
         max_history: int = 50,
         folds: int = 5,
+        pairs: PairWeights | dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
@@ -65,6 +67,7 @@ class NeighbourPath(tf.keras.layers.Layer):
         self.decay = decay
         self.max_history = max_history
         self.folds = folds
+        self.pairs = PairWeights(**pairs) if isinstance(pairs, dict) else pairs or PairWeights(max_history=max_history)
         # A plain object: what training alone reads is no part of a checkpoint or a SavedModel.
         self._training = types.SimpleNamespace(rows=None, weights=None)
         self.build([])
@@ -86,7 +89,7 @@ class NeighbourPath(tf.keras.layers.Layer):
         Args:
           shoppers: every user once.
         """
-        pairs = PairWeights(max_history=self.max_history)
+        pairs = self.pairs
         full = count_neighbours((one.sequence for one in shoppers), self.items, self.number, pairs)
         self.neighbours.assign(full.rows)
         self.weights_of.assign(full.weights)
@@ -138,4 +141,5 @@ class NeighbourPath(tf.keras.layers.Layer):
             "decay": self.decay,
             "max_history": self.max_history,
             "folds": self.folds,
+            "pairs": vars(self.pairs).copy(),
         }

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from models import features
 from models.catalogue_model import CatalogueModel, Tensors, catalogue_rows
-from models.slice_autoencoder import newest_positions
+from models.slice_autoencoder import newest_events
 from models.user_state import UserState
 
 
@@ -93,16 +93,7 @@ class SequenceModel(CatalogueModel):
         return tf.cast(self.item_embeddings, tf.float32)
 
     def _newest(self, positions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """(rows, mask) of the newest known events, [B, L], right-aligned; L is no more than a row has."""
-        # Unknown items leave no gap.
-        order = tf.argsort(tf.cast(positions < 0, tf.int32), stable=True)
-        positions = tf.gather(positions, order, batch_dims=1)
-        known = positions >= 0
-        longest = tf.reduce_max(tf.reduce_sum(tf.cast(known, tf.int32), 1))
-        kept = tf.clip_by_value(longest, 1, self.max_history)
-        places = newest_positions(known, kept)
-        rows = tf.gather(positions, tf.maximum(places, 0), batch_dims=1)
-        return tf.where(places >= 0, rows, 0), places >= 0
+        return newest_events(positions, self.max_history)
 
     def get_config(self) -> dict[str, Any]:
         return {

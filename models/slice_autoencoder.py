@@ -154,3 +154,22 @@ def newest_positions(mask: tf.Tensor, kept: int) -> tf.Tensor:
     """
     lengths = tf.reduce_sum(tf.cast(mask, tf.int32), 1, keepdims=True)
     return tf.maximum(lengths - kept + tf.range(kept)[tf.newaxis, :], -1)
+
+
+def newest_events(positions: tf.Tensor, most: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """The newest known events of each row.
+
+    Args:
+      positions: int [B, H], rows of the catalogue, oldest first; -1 for padding and unknown items, which leave no gap.
+      most: of them that are kept.
+
+    Returns:
+      (rows int [B, L], 0 where there is none; mask bool [B, L]), right-aligned; L is no more than a row has.
+    """
+    order = tf.argsort(tf.cast(positions < 0, tf.int32), stable=True)
+    positions = tf.gather(positions, order, batch_dims=1)
+    known = positions >= 0
+    longest = tf.reduce_max(tf.reduce_sum(tf.cast(known, tf.int32), 1))
+    places = newest_positions(known, tf.clip_by_value(longest, 1, most))
+    rows = tf.gather(positions, tf.maximum(places, 0), batch_dims=1)
+    return tf.where(places >= 0, rows, 0), places >= 0

@@ -277,7 +277,10 @@ def _strip(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
 
 
 def _padding_values(element_spec: dict[str, tf.TensorSpec]) -> dict[str, tf.Tensor]:
-    return {name: tf.constant(PADDING.get(name, 0), spec.dtype) for name, spec in element_spec.items()}
+    return {
+        name: tf.constant("" if spec.dtype == tf.string else PADDING.get(name, 0), spec.dtype)
+        for name, spec in element_spec.items()
+    }
 
 
 def _finish(inputs: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
@@ -338,7 +341,7 @@ def read_catalogue(
     tokens = np.zeros([number, length], np.int64)
     categories, brands, price_buckets = (np.zeros(number, np.int64) for _ in range(3))
     prices, servable = np.zeros(number, np.float32), np.zeros(number, bool)
-    texts = {name: [""] * number for name in (features.ITEM_TITLE, features.ITEM_CATEGORY, features.ITEM_BRAND)}
+    texts = {name: [""] * number for name in (features.ITEM_TITLE, features.ITEM_BRAND, features.ITEM_CATEGORY)}
     sold: list[tuple[np.ndarray, np.ndarray, int]] = []
     found = 0
     for record in tf.data.TFRecordDataset(list(files), compression_type="GZIP"):
@@ -377,6 +380,7 @@ def read_catalogue(
         prices=prices,
         trained=sales.sum(0) > 0,
         servable=servable,
+        texts=[" ".join(filter(None, parts)) for parts in zip(*texts.values(), strict=True)],
     )
     return Catalogue(
         item_ids=ids,

@@ -78,6 +78,7 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
 
     profile = _dense(inputs[features.PROFILE_TEXT], "")
     query = _dense(inputs[features.QUERY], "")
+    outputs[features.QUERY_TEXT_XF] = query[:, tf.newaxis]
     text = inputs[features.CANDIDATE_TEXT]
     present = tf.sparse.retain(text, tf.not_equal(text.values, ""))
     lengths = (transform.profile_length, transform.query_length, transform.title_length)

@@ -166,6 +166,22 @@ class TransformSettings:
 
 
 @dataclass(frozen=True)
+class QuerySettings:
+    """Queries for training and validation decisions that have none, from the titles of what was then chosen.
+
+    Attributes:
+      share: of the train decisions without a query that are given one, drawn anew for each epoch; of the validation
+        decisions all are, once and without typos. 0 gives none.
+      most_words: 1 to so many words of the title.
+      typos: share of the queries of train decisions in which a word gets a typo.
+    """
+
+    share: float = number(0.0, 0, 1)
+    most_words: int = number(3, 1, 20)
+    typos: float = number(0.0, 0, 1)
+
+
+@dataclass(frozen=True)
 class TrainSettings:
     """How the Trainer trains.
 
@@ -188,7 +204,8 @@ class TrainSettings:
       device: `auto`, `cpu` or `gpu` (an error without one).
       adversarial, contrastive: what is trained beside the losses.
       mixed_precision, xla: on a GPU.
-      seed: of weights, shuffling and dropout.
+      seed: of weights, shuffling, dropout and drawn queries.
+      queries: for decisions that have none; read by entries that read the query as it is.
     """
 
     epochs: int = number(10, 1, 1e6)
@@ -215,6 +232,7 @@ class TrainSettings:
     losses: LossOptions = field(default_factory=LossOptions)
     adversarial: AdversarialOptions = field(default_factory=AdversarialOptions)
     contrastive: ContrastiveOptions = field(default_factory=ContrastiveOptions)
+    queries: QuerySettings = field(default_factory=QuerySettings)
 
 
 @dataclass(frozen=True)

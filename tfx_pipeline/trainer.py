@@ -33,6 +33,7 @@ from tfx_pipeline.optimizer import make_optimizer
 from tfx_pipeline.settings import Settings
 from tfx_pipeline.shoppers import read_shoppers
 from tfx_pipeline.training_step import make_training_step
+from tfx_pipeline.synthetic_queries import with_queries
 
 FINAL_FIT = "final"
 
@@ -200,7 +201,7 @@ def fit(
     with _precision(hardware.policy):
         with hardware.strategy.scope():
             model = build_model(settings, data.transform, catalogue)
-        held_out = _held_out(settings, data, model)
+        held_out = _held_out(settings, data, model, catalogue)
         averaged = list(final.get("averaged_epochs", ())) if final else []
         epochs = max([final["best_epoch"], *averaged]) if final else train.epochs
         best = train.averaged_epochs if train.averaging == "best_epochs" and not final else 1
@@ -210,7 +211,7 @@ def fit(
             print("  counting users and items", flush=True)
             model.count(read_shoppers(data.train_files, data.transform))
         if not isinstance(model, CountedModel):
-            _train(settings, data, hardware, model, keeper, validation, epochs, log_dir)
+            _train(settings, data, hardware, model, catalogue, keeper, validation, epochs, log_dir)
             keeper.restore_best(model)
             if final and averaged:
                 best_epochs.average(model, {epoch: keeper.kept(model)[epoch] for epoch in averaged})
@@ -218,7 +219,7 @@ def fit(
                 averaged = best_epochs.average_greedily(model, keeper.kept(model), _goodness(train, validation))
     if hardware.policy != _FLOAT32:
         model = in_float32(model)
-        held_out = _held_out(settings, data, model)
+        held_out = _held_out(settings, data, model, catalogue)
     if model.learns_text or hardware.policy != _FLOAT32:
         model.refresh_item_text()
     if final:
@@ -248,6 +249,7 @@ def _train(
     data: Data,
     hardware: Hardware,
     model: CandidateModel,
+    catalogue: Catalogue,
     keeper: CheckpointKeeper,
     validation: Validation | None,
     epochs: int,
@@ -270,6 +272,8 @@ def _train(
     )
     if not steps:
         raise ValueError("the train split holds no decision; expected label events before train_until.")
+    if train.queries.share and features.QUERY_TEXT_XF in model.token_texts:
+        decisions = with_queries(decisions, catalogue.titles, train.queries, train.seed, first=done * steps)
     with hardware.strategy.scope():
         model.training_step = make_training_step(train, model)
         # The rate follows the planned number of epochs, also in a final fit that ends earlier: same epochs, same rates.
@@ -366,16 +370,22 @@ def _texts(model: CandidateModel) -> inputs.Texts:
     return inputs.Texts(model.pooled_texts, encode, model.token_texts)
 
 
-def _held_out(settings: Settings, data: Data, model: CandidateModel) -> tf.data.Dataset:
+def _held_out(settings: Settings, data: Data, model: CandidateModel, catalogue: Catalogue) -> tf.data.Dataset:
     """Batches of validation decisions, small enough for scores of the whole catalogue."""
-    return inputs.held_out_decisions(
+    decisions = inputs.held_out_decisions(
         data.eval_files,
         data.transform,
         settings,
         number=settings.train.validation_decisions,
         batch_size=max(1, min(settings.train.batch_size, SCORES_AT_ONCE // model.items)),
         texts=_texts(model),
-    ).cache()
+    )
+    queries = settings.train.queries
+    if queries.share and features.QUERY_TEXT_XF in model.token_texts:
+        all_clean = dataclasses.replace(queries, share=1.0, typos=0.0)
+        # Another seed than the train decisions', whose first batches would have the same draws.
+        decisions = with_queries(decisions, catalogue.titles, all_clean, settings.train.seed + 1)
+    return decisions.cache()
 
 
 def _print_epoch(epoch: int, logs: Mapping[str, float]) -> None:
