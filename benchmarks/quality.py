@@ -20,7 +20,9 @@ Task `leave_one_out`, for configurations with `decisions.split: leave_one_out`: 
 to be found, what came before is known, all other items of the catalogue are ranked by `recommend`.
 
 Task `search`, for the same: 1 to 3 words of the title of the last item are typed, drawn with a fixed seed; the whole
-catalogue is ranked by `search`, with what is known of the user, and, as `no_history_...`, by the query alone.
+catalogue is ranked by `search`, with what is known of the user, and, as `no_history_...`, by the query alone; as
+`typo_...` and `typo_no_history_...` with one typo in each query. `..._1_words` to `..._3_words` are the recall for
+queries of so many words. Its baselines are also BM25 over words (rank-bm25) and tf-idf over character n-grams.
 
 `--ablations` also fits and scores the model without each of its parts, on the examples of the last pipeline run;
 `--variant NAME=KEY=VALUE` (several allowed) any other change of settings; `--model NAME` another entry of the zoo, with
@@ -39,6 +41,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import pathlib
@@ -56,6 +59,7 @@ from benchmarks.protocol import Protocol
 from benchmarks.score_store import ScoreStore
 from benchmarks.search import Search
 from benchmarks.servable import Servable, ServableError, knows_validation, newest_version
+from benchmarks.text_baselines import TextIndex
 from serving import contract
 from serving.requests import Request
 from tfx_pipeline import local_runner
@@ -115,6 +119,14 @@ def evaluate_sequence_baselines(
         ranked = {part.name: frame for part, frame in sequence_baselines.rankings(protocol, chosen)}
         line = {"task": protocol.task, "model": name, **_metrics(protocol, ranked), "final": False}
         yield line if chosen is None else {**line, "decay": chosen}
+
+
+def evaluate_text_baselines(protocol: Search) -> Iterator[dict[str, Any]]:
+    """What the JSON lines of the baselines that read queries say; see `benchmarks.text_baselines`."""
+    for name in TextIndex.NAMES:
+        index = TextIndex({item: protocol.titles[item] for item in protocol.known}, name)
+        ranked = {part.name: index.rank(part.requests) for part in protocol.parts()}
+        yield {"task": protocol.task, "model": name, **_metrics(protocol, ranked), "final": False}
 
 
 def evaluate_baselines(
@@ -215,6 +227,8 @@ def _run(options: argparse.Namespace, emit: Callable[[dict[str, Any]], None]) ->
             lines = evaluate_baselines(settings, tables, protocol)
         else:
             lines = evaluate_sequence_baselines(settings, tables, protocol)
+            if isinstance(protocol, Search):
+                lines = itertools.chain(lines, evaluate_text_baselines(protocol))
         for line in lines:
             emit(line)
     again = options.seed or options.final or options.ablations
@@ -334,6 +348,8 @@ def _metrics(protocol: Protocol, rankings: Rankings) -> dict[str, Any]:
             found[prefix + name] = float(values[name].mean()) if len(values) else None
         for name in ("ndcg@10", "recall@10"):
             found[f"{prefix}{name}_95"] = predictions.confidence(values[name].to_numpy()) if len(values) else None
+        for group, users in part.groups.items():
+            found[f"{prefix}recall@10_{group}"] = float(values.loc[values.index.isin(users), "recall@10"].mean())
     return found
 
 

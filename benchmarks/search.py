@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable
+import string
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,6 +19,7 @@ from tfx_pipeline.raw_tables.read import RawTables
 
 #: Of the drawing of queries; the same for every model and run.
 SEED = 20_000
+TYPO_SEED = 20_001
 MOST_WORDS = 3
 _WORD = re.compile(r"\w+")
 
@@ -27,11 +29,13 @@ class Search:
     """The cases of `LeaveOneOut` with a query, for users whose target has a word in its title.
 
     The whole catalogue is ranked, nothing left out. The main part brings all that is known of the user, the part
-    `no_history` the query alone.
+    `no_history` the query alone; `typo` and `typo_no_history` are the same with a typo in each query. Groups are the
+    users by the number of words of their queries.
 
     Attributes:
       boundary, known, fitted: of `LeaveOneOut`.
       cases: sorted by user id; each request has its query.
+      titles: item id -> title.
     """
 
     task: ClassVar[str] = "search"
@@ -41,6 +45,7 @@ class Search:
     cases: tuple[Case, ...]
     known: frozenset[str]
     fitted: tuple[tuple[str, ...], ...]
+    titles: Mapping[str, str]
 
     @classmethod
     def build(cls, settings: settings_lib.Settings, tables: RawTables, validation: bool = False) -> Search:
@@ -52,17 +57,29 @@ class Search:
             (target,) = case.targets
             if query := draw_query(titles[target], case.request.user_id):
                 cases.append(dataclasses.replace(case, request=dataclasses.replace(case.request, query=query)))
-        return cls(base.boundary, tuple(cases), base.known, base.fitted)
+        return cls(base.boundary, tuple(cases), base.known, base.fitted, titles)
 
     def parts(self) -> list[Part]:
         targets = {case.request.user_id: case.targets for case in self.cases}
-        requests = [case.request for case in self.cases]
-        return [Part("", requests, targets), Part("no_history", list(map(_without_history, requests)), targets)]
+        groups: dict[str, set[str]] = {f"{number}_words": set() for number in range(1, MOST_WORDS + 1)}
+        for case in self.cases:
+            groups[f"{len(case.request.query.split())}_words"].add(case.request.user_id)
+        by_length = {name: frozenset(users) for name, users in groups.items() if users}
+        clean = [case.request for case in self.cases]
+        wrong = [dataclasses.replace(one, query=with_typo(one.query, one.user_id)) for one in clean]
+        asked = {"": clean, "no_history": map(_without_history, clean), "typo": wrong}
+        asked["typo_no_history"] = map(_without_history, wrong)
+        return [Part(name, list(requests), targets, by_length) for name, requests in asked.items()]
+
+
+def all_words(text: str) -> list[str]:
+    """The words of a text in lower case."""
+    return _WORD.findall(text.lower())
 
 
 def words(text: str) -> list[str]:
     """The distinct words of a text in lower case, in the order of their first place."""
-    return list(dict.fromkeys(_WORD.findall(text.lower())))
+    return list(dict.fromkeys(all_words(text)))
 
 
 def draw_query(title: str, user_id: str, seed: int = SEED) -> str:
@@ -78,6 +95,39 @@ def draw_query(title: str, user_id: str, seed: int = SEED) -> str:
     number = min(int(rng.integers(1, MOST_WORDS + 1)), len(found))
     places: Iterable[int] = sorted(rng.choice(len(found), number, replace=False).tolist()) if number else ()
     return " ".join(found[place] for place in places)
+
+
+def with_typo(query: str, user_id: str, seed: int = TYPO_SEED) -> str:
+    """The query with one typo in one of its words of two letters or more; as it is if it has none.
+
+    Each as likely: two neighbouring letters swapped, one dropped, one doubled, one replaced by another of the query's
+    script (a letter of the Latin alphabet, or another character of the query).
+
+    Args:
+      query: words with a space between them.
+      user_id: whose query it is; with `seed`, all that the drawing depends on beside the query.
+      seed: of the drawing.
+    """
+    found = query.split()
+    places = [place for place, word in enumerate(found) if len(word) > 1]
+    if not places:
+        return query
+    rng = generator(seed, user_id)
+    place = places[int(rng.integers(len(places)))]
+    word = found[place]
+    letter, kind = int(rng.integers(len(word))), int(rng.integers(4))
+    others = sorted(set(string.ascii_lowercase if word.isascii() else query.replace(" ", "")) - {word[letter]})
+    if kind == 0:
+        letter = min(letter, len(word) - 2)
+        changed = word[:letter] + word[letter + 1] + word[letter] + word[letter + 2 :]
+    elif kind == 1 or (kind == 3 and not others):
+        changed = word[:letter] + word[letter + 1 :]
+    elif kind == 2:
+        changed = word[: letter + 1] + word[letter:]
+    else:
+        changed = word[:letter] + others[int(rng.integers(len(others)))] + word[letter + 1 :]
+    found[place] = changed
+    return " ".join(found)
 
 
 def _without_history(request: Request) -> Request:

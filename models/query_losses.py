@@ -30,8 +30,8 @@ def negative_weights(
     """log w of each item, such that Σ_j w_j·f(j) over them estimates Σ f over the whole catalogue, for each row.
 
     The catalogue has two parts for a query. Of the m items that hold its rarest word, n are drawn evenly with
-    replacement, and one that was drawn c times weighs c·m/n. All other items are in the sample if they are a positive of
-    the batch, which has the chance π = 1 - (1 - share)^P for P positives, and weigh 1/π (the logQ correction).
+    replacement, and one that was drawn c times weighs c·m/n. All other items are in the sample if they are a positive
+    of the batch, which has the chance π = 1 - (1 - share)^P for P positives, and weigh 1/π (the logQ correction).
 
     Args:
       rows: int [R], the distinct items of the sample.

@@ -43,9 +43,9 @@ class QueryRecommender(CatalogueModel):
     The dual encoder: r_i is `ItemEncoder`'s of id, attributes and the words of the item, W·Σ e_w/√n, and
     v = W_q·q + `ZeroAttention`(q, r of the history) + W_p·profile + context, with q = Σ share_w·e_w over the query's
     words. Beside it, cover is `WordMatch`'s, which outlasts a typo; n_q words of a query are less likely to be meant by
-    an item of n_i words, the more it has; near is `NeighbourPath`'s, counted, and share_i the item's share of all sales,
-    so that the last term is what is likely to be chosen by this user, or without a history by anybody. c, g, p and a
-    are learned. Without a query v and the last term are left, which is what `recommend` ranks by.
+    an item of n_i words, the more it has; near is `NeighbourPath`'s, counted, and share_i the item's share of all
+    sales, so that the last term is what is likely to be chosen by this user, or without a history by anybody. c, g, p
+    and a are learned. Without a query v and the last term are left, which is what `recommend` ranks by.
 
     Trained with the softmax over the other items of the batch, corrected for how often they are there (logQ), and over
     hard negatives: items drawn from those that hold the query's rarest word, see `models.query_losses`.
@@ -109,9 +109,7 @@ class QueryRecommender(CatalogueModel):
         self.share = self.add_weight(
             name="share", shape=[shop.items], initializer=tf.constant_initializer(1.0 / shop.items), trainable=False
         )
-        self.vectors = self.add_weight(
-            name="vectors", shape=[shop.items, width], initializer="zeros", trainable=False
-        )
+        self.vectors = self.add_weight(name="vectors", shape=[shop.items, width], initializer="zeros", trainable=False)
         self.built = True
 
     # --- the catalogue -------------------------------------------------------------------------------------------
@@ -162,7 +160,7 @@ class QueryRecommender(CatalogueModel):
     def encode_user(self, inputs: Tensors, training: bool = False) -> QueryState:
         positions = catalogue_rows(inputs[features.HISTORY_ITEMS_XF])
         rows, mask = newest_events(positions, self._options.max_history)
-        words = self.word_match.read(inputs[features.QUERY_TEXT_XF])
+        words = self.word_match.read(inputs[features.QUERY_TEXT_XF], training)
         vector = self._user(inputs, words, tf.gather(self.vectors, rows), mask, training)
         return QueryState(vector=vector, positions=positions, words=words, near=self._near(inputs, positions))
 
@@ -212,7 +210,7 @@ class QueryRecommender(CatalogueModel):
         candidates = catalogue_rows(inputs[features.CANDIDATE_ITEMS_XF])
         known = tf.logical_and(labels > 0, candidates >= 0)
         positives = tf.where(known, candidates, -1)
-        words = self.word_match.read(inputs[features.QUERY_TEXT_XF])
+        words = self.word_match.read(inputs[features.QUERY_TEXT_XF], training)
         hard, holders = self.word_match.holders(words.rarest, self._options.hard_negatives)
         there = tf.boolean_mask(candidates, known)
         rows, _ = tf.unique(tf.concat([there, tf.reshape(hard, [-1])], 0))

@@ -139,8 +139,13 @@ class WordMatch(tf.keras.layers.Layer):
         self._training.holders = tf.constant(np.concatenate([owners[order], [0]]), tf.int32)
         self._index(tf.gather(spelled, kept))
 
-    def read(self, queries: tf.Tensor) -> QueryWords:
-        """The words of queries, string [B]."""
+    def read(self, queries: tf.Tensor, training: bool = False) -> QueryWords:
+        """The words of queries.
+
+        Args:
+          queries: string [B].
+          training: passes over what known words might stand for with a typo in them.
+        """
         split = text_words.split_words(queries)
         flat, rows = split.flat_values, split.value_rowids()
         hashes = text_words.keys(flat)
@@ -154,7 +159,11 @@ class WordMatch(tf.keras.layers.Layer):
         seen = tf.math.unsorted_segment_min(tf.range(tf.size(first)), first, number)
         again = tf.not_equal(tf.gather(seen, first), tf.range(tf.size(first)))
         own = tf.where(known, places, self.vocabulary)
-        near, trust = self._near(flat, own)
+        # In training the few unknown ones alone are looked for: most of the time of a step would go into the others.
+        looked_for = tf.where(tf.logical_or(not training, tf.logical_not(known)))
+        near, trust = self._near(tf.gather_nd(flat, looked_for), tf.gather_nd(own, looked_for))
+        near = tf.tensor_scatter_nd_update(tf.fill([tf.size(own), _ALTERNATIVES], self.vocabulary), looked_for, near)
+        trust = tf.scatter_nd(looked_for, trust, tf.shape(near, tf.int64))
         # A word of the catalogue may be another one with a typo in it, but stands first of all for itself.
         with_own = tf.concat([own[:, tf.newaxis], near[:, :-1]], 1)
         trust_with_own = tf.concat([tf.ones_like(trust[:, :1]), _DOUBT * trust[:, :-1]], 1)

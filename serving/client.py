@@ -17,6 +17,7 @@ from serving.results import (
     Ranking,
     Recommendation,
     SignatureSpec,
+    Suggestions,
     TensorSpec,
     UserProfile,
     VersionStatus,
@@ -39,6 +40,7 @@ _SCALARS: dict[str, Callable[[Request], Any]] = {
     features.PROFILE_TEXT: lambda request: request.profile_text,
     features.QUERY: lambda request: request.query,
     features.REQUEST_TIME: lambda request: request.request_time,
+    contract.PREFIX: lambda request: request.query,
 }
 _LISTS: dict[str, Callable[[Request], Sequence[Any]]] = {
     features.HISTORY_ITEM_IDS: lambda request: [Event(*event).item_id for event in request.history],
@@ -57,7 +59,7 @@ def build_inputs(
     """The inputs of a named signature for a batch of requests.
 
     Args:
-      signature: `rank`, `recommend`, `search` or `profile`.
+      signature: `rank`, `recommend`, `search`, `profile` or `suggest`, whose prefix is a request's query.
       requests: B of them, at least one.
       context_columns: the model's declared context columns.
 
@@ -97,8 +99,8 @@ def build_inputs(
 class Client:
     """Asks one model of `tensorflow_model_server` or of the embedded server; both answer alike.
 
-    `rank`, `recommend`, `search` and `profile` take one `Request` and return one result, or take a list and return a
-    list (one call, one batch; an empty list needs no call). Safe to share between threads.
+    `rank`, `recommend`, `search`, `profile` and `suggest` take one `Request` and return one result, or take a list and
+    return a list (one call, one batch; an empty list needs no call). Safe to share between threads.
 
     Args:
       address: "host:port" of the gRPC port.
@@ -188,6 +190,16 @@ class Client:
         """The user vector and tags of each request."""
         return self._ask(contract.PROFILE, requests, version, _profile)
 
+    @overload
+    def suggest(self, requests: Request, *, version: int | None = None) -> Suggestions: ...
+    @overload
+    def suggest(self, requests: Sequence[Request], *, version: int | None = None) -> list[Suggestions]: ...
+    def suggest(
+        self, requests: Request | Sequence[Request], *, version: int | None = None
+    ) -> Suggestions | list[Suggestions]:
+        """What each request's `query`, as far as it is typed, may be completed to; nothing else of it is read."""
+        return self._ask(contract.SUGGEST, requests, version, _suggestions)
+
     def status(self, *, version: int | None = None) -> list[VersionStatus]:
         """State of every version the server ever tried, highest first, or of one."""
         request = protos.GetModelStatusRequest()
@@ -264,6 +276,11 @@ def _recommendation(request: Request, row: dict[str, Any], version: int) -> Reco
 def _profile(request: Request, row: dict[str, Any], version: int) -> UserProfile:
     tags = _texts(row[contract.TAGS])
     return UserProfile(row[contract.VECTOR], tags, row[contract.TAG_SCORES][: len(tags)], version)
+
+
+def _suggestions(request: Request, row: dict[str, Any], version: int) -> Suggestions:
+    texts = _texts(row[contract.SUGGESTIONS])
+    return Suggestions(texts, _texts(row[contract.KINDS])[: len(texts)], row[contract.SCORES][: len(texts)], version)
 
 
 def _texts(values: np.ndarray) -> list[str]:

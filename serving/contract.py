@@ -16,6 +16,7 @@ RANK = "rank"
 RECOMMEND = "recommend"
 SEARCH = "search"
 PROFILE = "profile"
+SUGGEST = "suggest"
 
 # inputs that only requests have
 EXAMPLES = "examples"
@@ -25,6 +26,7 @@ EXCLUDE_ITEM_IDS = "exclude_item_ids"
 EXCLUDE_COUNT = "exclude_count"
 ALLOW_ITEM_IDS = "allow_item_ids"
 ALLOW_COUNT = "allow_count"
+PREFIX = "prefix"
 
 # outputs
 SCORES = "scores"
@@ -32,9 +34,16 @@ ITEM_IDS = "item_ids"
 VECTOR = "vector"
 TAGS = "tags"
 TAG_SCORES = "tag_scores"
+SUGGESTIONS = "suggestions"
+KINDS = "kinds"
+
+# kinds of suggestions
+QUERY_SUGGESTION = "query"
+CATEGORY_SUGGESTION = "category"
+WORD_SUGGESTION = "word"
 
 #: Outputs that are names, best first -> the output with their scores.
-RANKED = {ITEM_IDS: SCORES, TAGS: TAG_SCORES}
+RANKED = {ITEM_IDS: SCORES, TAGS: TAG_SCORES, SUGGESTIONS: SCORES}
 
 #: What Trainer says of the fit, inside the SavedModel.
 RUN_FILE = "assets.extra/training.json"
@@ -91,6 +100,7 @@ OUTPUTS = {
     RECOMMEND: (ITEM_IDS, SCORES),
     SEARCH: (ITEM_IDS, SCORES),
     PROFILE: (VECTOR, TAGS, TAG_SCORES),
+    SUGGEST: (SUGGESTIONS, SCORES, KINDS),
 }
 
 _PARTS = {
@@ -98,20 +108,25 @@ _PARTS = {
     RECOMMEND: _USER + _FILTERS,
     SEARCH: _USER + _FILTERS,
     PROFILE: _USER,
+    SUGGEST: (Input(PREFIX, "string", 1, ""),),
 }
+
+#: Signatures about words alone, which know nothing of a user.
+_IMPERSONAL = (SUGGEST,)
 
 
 def signature_inputs(signature: str, context_columns: tuple[str, ...] = ()) -> tuple[Input, ...]:
-    """The inputs of a named signature, declared context columns included.
+    """The inputs of a named signature, declared context columns included where it is about a user.
 
     Args:
-      signature: `rank`, `recommend`, `search` or `profile` (`serving_default` takes serialized examples).
+      signature: `rank`, `recommend`, `search`, `profile` or `suggest` (`serving_default` takes serialized examples).
       context_columns: the declared context columns (string, one a row), such as `country`.
 
     Raises:
       KeyError: for a signature that has no named inputs.
     """
-    return _PARTS[signature] + tuple(Input(column, "string", 1, "") for column in context_columns)
+    columns = () if signature in _IMPERSONAL else context_columns
+    return _PARTS[signature] + tuple(Input(column, "string", 1, "") for column in columns)
 
 
 def length_inputs(inputs: tuple[Input, ...]) -> tuple[str, ...]:

@@ -69,6 +69,23 @@ class UserProfile:
 
 
 @dataclass(frozen=True)
+class Suggestions:
+    """What a prefix may be completed to, best first, padding removed.
+
+    Attributes:
+      texts: queries, categories and words, as they are shown.
+      kinds: "query", "category" or "word" for each.
+      scores: float [texts], by how often it was asked, sold or met.
+      version: that answered.
+    """
+
+    texts: list[str]
+    kinds: list[str]
+    scores: np.ndarray
+    version: int
+
+
+@dataclass(frozen=True)
 class VersionStatus:
     """State of one version on the server.
 

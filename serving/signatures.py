@@ -14,6 +14,7 @@ from models.candidate_model import CandidateModel
 from models.dense_inputs import dense_inputs
 from models.user_state import UserState
 from serving import contract
+from serving.suggestions import SuggestionTable
 
 _DTYPES = {"string": tf.string, "int64": tf.int64, "float": tf.float32}
 
@@ -48,6 +49,7 @@ class CatalogueServable(tf.Module):
       top_k: K of `recommend` and `search`.
       top_tags: tags `profile` answers.
       weights: what is saved of the model; all of its weights by default.
+      suggestions: what `suggest` answers; None for a model without it.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class CatalogueServable(tf.Module):
         top_k: int = contract.DEFAULT_TOP_K,
         top_tags: int = 10,
         weights: Sequence[tf.Variable] | None = None,
+        suggestions: SuggestionTable | None = None,
     ) -> None:
         super().__init__(name="catalogue_servable")
         # The graphs capture the model's variables; the Keras objects themselves stay out of the SavedModel, which would
@@ -71,6 +74,7 @@ class CatalogueServable(tf.Module):
         self._untracked = types.SimpleNamespace(model=model)
         self._weights = list(model.weights if weights is None else weights)
         self.transform = transform
+        self._suggestions = suggestions
         self._raw_spec = dict(raw_spec)
         self._context = context_columns
         self._title_length = title_length
@@ -98,6 +102,7 @@ class CatalogueServable(tf.Module):
             (contract.RECOMMEND, self._recommend),
             (contract.SEARCH, self._search),
             (contract.PROFILE, self._profile),
+            (contract.SUGGEST, self._suggest),
         ):
             if name not in names:
                 continue
@@ -138,6 +143,11 @@ class CatalogueServable(tf.Module):
             contract.TAGS: tf.gather(self._tag_names, places),
             contract.TAG_SCORES: scores,
         }
+
+    def _suggest(self, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        if self._suggestions is None:
+            raise ValueError("the model has the signature `suggest` and no suggestions; expected a `SuggestionTable`.")
+        return dict(zip(contract.OUTPUTS[contract.SUGGEST], self._suggestions(inputs[contract.PREFIX]), strict=True))
 
     # --- parts ---------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -10,8 +12,10 @@ from models import features, registry
 from models.candidate_model import CandidateModel
 from models.pruning import keep_text_layers, prune_kernels, twin
 from serving.compression import compress
+from serving import contract
 from serving.requests import Request
 from serving.signatures import CatalogueServable
+from serving.suggestions import SuggestionTable, collect
 from serving.tags import catalogue_tags
 from serving.warmup import write_warmup
 from tfx_pipeline.export_settings import ExportSettings
@@ -25,8 +29,15 @@ def export(
     transform: tft.TFTransformOutput,
     catalogue: Catalogue,
     export_dir: str,
+    queries: Mapping[str, int] | None = None,
 ) -> None:
-    """Writes the SavedModel with the signatures of its entry, and warm-up requests."""
+    """Writes the SavedModel with the signatures of its entry, and warm-up requests.
+
+    Args:
+      model, settings, transform, catalogue: of the fit.
+      export_dir: that is written.
+      queries: what was asked, and by how many users, for `suggest`.
+    """
     entry = registry.entry(settings.model.entry)
     context = settings.data.context
     wanted = {*features.REQUEST_FEATURES, *context}
@@ -52,6 +63,7 @@ def export(
         top_k=settings.serve.top_k,
         top_tags=settings.serve.tags,
         weights=weights,
+        suggestions=_suggestions(settings, catalogue, queries or {}) if contract.SUGGEST in entry.signatures else None,
     )
     tf.saved_model.save(servable, export_dir, signatures=servable.signatures(entry.signatures))
     popular = np.argsort(-catalogue.sales.sum(0), kind="stable")[:5]
@@ -71,3 +83,10 @@ def export(
         ),
     ]
     write_warmup(export_dir, settings.serve.model_name, requests, context, entry.signatures)
+
+
+def _suggestions(settings: Settings, catalogue: Catalogue, queries: Mapping[str, int]) -> SuggestionTable:
+    shown = catalogue.table.servable
+    parts = (catalogue.category_names, catalogue.titles, catalogue.sales.sum(0).tolist())
+    categories, titles, sales = ([value for value, wanted in zip(part, shown, strict=True) if wanted] for part in parts)
+    return SuggestionTable(collect(queries, categories, titles, sales), settings.serve.suggestions)

@@ -267,11 +267,13 @@ class ServeSettings:
       model_name: under which the server offers it.
       top_k: K of `recommend` and `search`.
       tags: T of `profile`.
+      suggestions: K of `suggest`.
     """
 
     model_name: str = "ranker"
     top_k: int = number(100, 1, 100000)
     tags: int = number(10, 1, 10000)
+    suggestions: int = number(10, 1, 1000)
 
 
 @dataclass(frozen=True)

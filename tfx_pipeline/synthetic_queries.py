@@ -11,10 +11,34 @@ from models.words import normalized
 from tfx_pipeline.settings import QuerySettings
 
 #: Neighbours of each letter, from a to z, on a keyboard.
-NEIGHBOURS = (
-    "qwsz vghn xdfv serfcx wsdr drtgvc ftyhbv gyujnb ujko huikmn jiolm kop njk bhjm iklp ol wa edft awedxz rfgy yhji "
-    "cfgb qase zsdc tghu asx"
-).split()
+NEIGHBOURS: tuple[str, ...] = (
+    "qwsz",
+    "vghn",
+    "xdfv",
+    "serfcx",
+    "wsdr",
+    "drtgvc",
+    "ftyhbv",
+    "gyujnb",
+    "ujko",
+    "huikmn",
+    "jiolm",
+    "kop",
+    "njk",
+    "bhjm",
+    "iklp",
+    "ol",
+    "wa",
+    "edft",
+    "awedxz",
+    "rfgy",
+    "yhji",
+    "cfgb",
+    "qase",
+    "zsdc",
+    "tghu",
+    "asx",
+)
 
 
 def with_queries(

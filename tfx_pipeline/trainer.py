@@ -30,6 +30,7 @@ from tfx_pipeline.export import export
 from tfx_pipeline.inputs import Catalogue
 from tfx_pipeline.logs import write_logs
 from tfx_pipeline.optimizer import make_optimizer
+from tfx_pipeline.query_log import users_by_query
 from tfx_pipeline.settings import Settings
 from tfx_pipeline.shoppers import read_shoppers
 from tfx_pipeline.training_step import make_training_step
@@ -159,7 +160,9 @@ def fit_and_export(
 ) -> dict[str, Any]:
     """`fit`, then `export` and the logs; returns what `contract.RUN_FILE` says."""
     fitted = fit(settings, data, log_dir=log_dir, checkpoints=checkpoints, final=final)
-    export(fitted.model, settings, data.transform, fitted.catalogue, export_dir)
+    asked = contract.SUGGEST in registry.entry(settings.model.entry).signatures
+    queries = users_by_query(data.train_files, data.transform) if asked else {}
+    export(fitted.model, settings, data.transform, fitted.catalogue, export_dir, queries)
     with tf.io.gfile.GFile(f"{export_dir}/{contract.RUN_FILE}", "w") as file:
         file.write(json.dumps(fitted.run, indent=1))
     write_logs(log_dir, settings, fitted.model, fitted.catalogue, fitted.held_out)

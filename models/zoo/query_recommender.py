@@ -71,7 +71,7 @@ ENTRY = Entry(
     purpose="Search that knows the shopper: words in spite of typos, meaning, and taste",
     task="ranking",
     gate_metric="ndcg@10",
-    signatures=("rank", "recommend", "search"),
+    signatures=("rank", "recommend", "search", "suggest"),
     options=QueryRecommenderOptions,
     build=build,
 )

@@ -10,7 +10,7 @@ import pytest
 from benchmarks import predictions, sequence_baselines
 from benchmarks.leave_one_out import LeaveOneOut
 from benchmarks.protocol import Case
-from benchmarks.search import Search, draw_query, words
+from benchmarks.search import Search, draw_query, with_typo, words
 from serving import contract
 from serving.requests import Request
 from tfx_pipeline import settings as settings_lib
@@ -88,7 +88,7 @@ def test_other_splits_are_refused(shop):
 
 def test_queries_are_words_of_the_targets_title(shop):
     protocol = Search.build(*shop)
-    main, alone = protocol.parts()
+    main, alone, wrong, _ = protocol.parts()
     assert protocol.signature == contract.SEARCH and (main.name, alone.name) == ("", "no_history")
     # f, of 4, has a title without words
     assert main.targets == alone.targets == {"1": {"d"}, "2": {"b"}, "3": {"e"}}
@@ -98,6 +98,41 @@ def test_queries_are_words_of_the_targets_title(shop):
         assert request.history and not request.exclude
         assert bare == Request(user_id=request.user_id, query=request.query, request_time=TEST)
     assert main.requests[1].query == "lamp"
+    assert main.groups == {
+        f"{n}_words": frozenset(r.user_id for r in main.requests if len(r.query.split()) == n)
+        for n in {len(r.query.split()) for r in main.requests}
+    }
+    assert [(one.user_id, one.history) for one in wrong.requests] == [
+        (one.user_id, one.history) for one in main.requests
+    ]
+    assert all(one.query == with_typo(r.query, r.user_id) for one, r in zip(wrong.requests, main.requests, strict=True))
+
+
+def test_a_typo_is_one_of_four_in_one_word():
+    kinds = collections.Counter()
+    for user in range(2000):
+        wrong = with_typo("red kettle a", str(user))
+        assert wrong == with_typo("red kettle a", str(user))
+        red, kettle, last = wrong.split()
+        assert last == "a" and (red == "red") + (kettle == "kettle") >= 1
+        word, typed = ("red", red) if red != "red" else ("kettle", kettle)
+        if typed == word:
+            kinds["none to see"] += 1  # the two t of kettle swapped
+        elif len(typed) < len(word):
+            kinds["dropped"] += 1
+            assert typed in {word[:i] + word[i + 1 :] for i in range(len(word))}
+        elif len(typed) > len(word):
+            kinds["doubled"] += 1
+            assert typed in {word[:i] + word[i] + word[i:] for i in range(len(word))}
+        elif sorted(typed) == sorted(word):
+            kinds["swapped"] += 1
+        else:
+            kinds["replaced"] += 1
+            assert sum(a != b for a, b in zip(typed, word, strict=True)) == 1
+    assert {"dropped", "doubled", "swapped", "replaced"} <= set(kinds)
+    assert min(kinds[kind] for kind in ("dropped", "doubled", "swapped", "replaced")) > 350
+    assert with_typo("a b", "u") == "a b"
+    assert {len(with_typo("登山靴", str(user))) for user in range(50)} == {2, 3, 4}
 
 
 def test_drawing_is_fair_and_always_the_same():

@@ -147,6 +147,7 @@ def small_table(**changes):
         prices=np.array([0.5, -1.0, 2.0, 0.0, 0.3, -0.2], np.float32),
         trained=np.array([1, 1, 1, 1, 0, 0], bool),
         servable=np.ones(ITEMS, bool),
+        texts=["Hiking boots", "Trail boots, red", "Green tea", "登山靴", "Tea pot", ""],
     )
     return ItemTable(**{**values, **changes})
 
@@ -174,6 +175,7 @@ def request(**changes):
     values = {
         features.PROFILE_TOKENS_XF: [[2, 15, 33, 3], [0, 0, 0, 0], [2, 9, 3, 0]],
         features.QUERY_TOKENS_XF: [[0, 0, 0], [2, 23, 3], [0, 0, 0]],
+        features.QUERY_TEXT_XF: ["", "red boots", ""],
         features.HISTORY_ITEMS_XF: [[2, 3, 1, 4, 2], [0] * 5, [1, 1, 0, 0, 0]],
         features.HISTORY_TYPES_XF: [[2, 3, 1, 2, 2], [0] * 5, [1, 1, 0, 0, 0]],
         features.HISTORY_GAPS_XF: [[9.0, 3, 2, 1, 0.5], [0] * 5, [2.0, 1, 0, 0, 0]],
@@ -186,7 +188,7 @@ def request(**changes):
         features.CANDIDATE_TOKENS_XF: [[[2, 17, 31, 3, 0]], [[0] * 5], [[0] * 5]],
     }
     values.update(changes)
-    kinds = {features.HISTORY_GAPS_XF: tf.float32}
+    kinds = {features.HISTORY_GAPS_XF: tf.float32, features.QUERY_TEXT_XF: tf.string}
     return {name: tf.constant(value, kinds.get(name, tf.int64)) for name, value in values.items()}
 
 

@@ -38,6 +38,7 @@ SMALL = {
     "two_tower": {"dimension": 8, "hidden": (12,)},
     "din": {"dimension": 8, "max_history": 4, "items_at_once": 4, "attention": 5, "hidden": (7,)},
     "item_knn": {"neighbours": 6, "max_history": 4},
+    "query_recommender": {"dimension": 8, "heads": 2, "max_history": 5, "vocabulary": 12, "hard_negatives": 3},
 }
 RANKING = [name for name in registry.names() if registry.entry(name).task == "ranking"]
 SIMPLE = [name for name in RANKING if name != "slice_ranker"]  # has test files of its own
