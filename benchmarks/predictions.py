@@ -90,6 +90,28 @@ def score_users(predictions: pd.DataFrame | str | pathlib.Path, targets: Targets
     return pd.DataFrame(columns, index=pd.Index(users, name="user_id"), columns=list(METRICS), dtype=np.float64)
 
 
+def graded_ndcg(predictions: pd.DataFrame, relevance: Mapping[str, Mapping[str, int]], cut: int = 10) -> float:
+    """Mean NDCG at `cut` over users, of gain 2^grade - 1; a user without predictions scores 0.
+
+    Args:
+      predictions: the table.
+      relevance: user id -> item id -> grade.
+      cut: of the ranking and of the ideal one.
+
+    Reference: Järvelin and Kekäläinen, Cumulated Gain-based Evaluation of IR Techniques (2002).
+    """
+    discounts = 1 / np.log2(np.arange(cut) + 2)
+    reached = dict.fromkeys(relevance, 0.0)
+    shown = predictions[predictions["rank"] <= cut]
+    for user, rank, item in zip(shown["user_id"], shown["rank"], shown["item_id"], strict=True):
+        if user in reached:
+            reached[user] += (2 ** relevance[user].get(item, 0) - 1) * discounts[rank - 1]
+    for user, grades in relevance.items():
+        best = np.sort([2**grade - 1 for grade in grades.values()])[::-1][:cut]
+        reached[user] /= float(best @ discounts[: len(best)])
+    return float(np.mean(list(reached.values()))) if reached else float("nan")
+
+
 def confidence(values: np.ndarray, seed: int = 0, resamples: int = 2000) -> list[float]:
     """The 95% percentile bootstrap interval of a mean; past `_MANY` values the normal one, which then is the same.
 

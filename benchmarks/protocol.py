@@ -39,12 +39,14 @@ class Part:
       requests: what is asked, one a user.
       targets: user id -> what is to be found, never empty.
       groups: name -> users whose metrics are also given on their own.
+      relevance: user id -> item id -> grade, 1 or more, where targets are graded.
     """
 
     name: str
     requests: Sequence[Request]
     targets: Mapping[str, frozenset[str]]
     groups: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    relevance: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 class Protocol(TypingProtocol):

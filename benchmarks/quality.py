@@ -24,6 +24,9 @@ catalogue is ranked by `search`, with what is known of the user, and, as `no_his
 `typo_...` and `typo_no_history_...` with one typo in each query. `..._1_words` to `..._3_words` are the recall for
 queries of so many words. Its baselines are also BM25 over words (rank-bm25) and tf-idf over character n-grams.
 
+Task `logged_search`, for configurations that cut by time into sessions: what people typed first after `eval_until`;
+what they then clicked, put into the cart or bought is to be found, `graded_ndcg@10` with gain 1, 3 and 7.
+
 `--ablations` also fits and scores the model without each of its parts, on the examples of the last pipeline run;
 `--variant NAME=KEY=VALUE` (several allowed) any other change of settings; `--model NAME` another entry of the zoo, with
 the settings of configs/models/NAME.yaml and of the configuration's `models.NAME`. See `benchmarks.variants`. Each is
@@ -54,6 +57,7 @@ import pandas as pd
 
 from benchmarks import baselines, predictions, sequence_baselines, variants
 from benchmarks.leave_one_out import LeaveOneOut
+from benchmarks.logged_search import LoggedSearch
 from benchmarks.next_basket import NextBasket
 from benchmarks.protocol import Protocol
 from benchmarks.score_store import ScoreStore
@@ -69,7 +73,7 @@ from tfx_pipeline.raw_tables.read import RawTables, read
 from tfx_pipeline.raw_tables.rejects import DataError
 
 _LEAVE_ONE_OUT: dict[str, type[LeaveOneOut] | type[Search]] = {kind.task: kind for kind in (LeaveOneOut, Search)}
-TASKS = (NextBasket.task, *_LEAVE_ONE_OUT)
+TASKS = (NextBasket.task, *_LEAVE_ONE_OUT, LoggedSearch.task)
 STANDARD_OUTPUT, ERROR_OUTPUT = 1, 2
 _P = TypeVar("_P", bound=Protocol)
 
@@ -121,7 +125,7 @@ def evaluate_sequence_baselines(
         yield line if chosen is None else {**line, "decay": chosen}
 
 
-def evaluate_text_baselines(protocol: Search) -> Iterator[dict[str, Any]]:
+def evaluate_text_baselines(protocol: Search | LoggedSearch) -> Iterator[dict[str, Any]]:
     """What the JSON lines of the baselines that read queries say; see `benchmarks.text_baselines`."""
     for name in TextIndex.NAMES:
         index = TextIndex({item: protocol.titles[item] for item in protocol.known}, name)
@@ -225,6 +229,8 @@ def _run(options: argparse.Namespace, emit: Callable[[dict[str, Any]], None]) ->
     if options.baselines:
         if isinstance(protocol, NextBasket):
             lines = evaluate_baselines(settings, tables, protocol)
+        elif isinstance(protocol, LoggedSearch):
+            lines = evaluate_text_baselines(protocol)
         else:
             lines = evaluate_sequence_baselines(settings, tables, protocol)
             if isinstance(protocol, Search):
@@ -271,9 +277,11 @@ def _write(rankings: Rankings, out: pathlib.Path) -> None:
 
 def build_protocol(
     task: str, settings: settings_lib.Settings, tables: RawTables, validation: bool
-) -> NextBasket | LeaveOneOut | Search:
+) -> NextBasket | LeaveOneOut | Search | LoggedSearch:
     if task in _LEAVE_ONE_OUT:
         return _LEAVE_ONE_OUT[task].build(settings, tables, validation)
+    if task == LoggedSearch.task:
+        return LoggedSearch.build(settings, tables, validation)
     if settings.decisions.split == settings_lib.LEAVE_ONE_OUT:
         raise settings_lib.SettingsError(
             f"decisions.split is {settings_lib.LEAVE_ONE_OUT!r}; expected 'global_time' for the task {task}."
@@ -288,7 +296,9 @@ def checked(protocol: _P) -> _P:
     """Says what a protocol asks for; `DataError` if that is nothing."""
     main, *others = protocol.parts()
     if not main.requests:
-        until = f"from {iso(protocol.boundary)} on" if isinstance(protocol, NextBasket) else "last of all"
+        until = (
+            f"from {iso(protocol.boundary)} on" if isinstance(protocol, (NextBasket, LoggedSearch)) else "last of all"
+        )
         raise DataError(
             f"nobody can be asked about ({protocol.task}); expected a user with an earlier event and something to be "
             f"found {until}."
@@ -348,6 +358,8 @@ def _metrics(protocol: Protocol, rankings: Rankings) -> dict[str, Any]:
             found[prefix + name] = float(values[name].mean()) if len(values) else None
         for name in ("ndcg@10", "recall@10"):
             found[f"{prefix}{name}_95"] = predictions.confidence(values[name].to_numpy()) if len(values) else None
+        if part.relevance:
+            found[f"{prefix}graded_ndcg@10"] = predictions.graded_ndcg(rankings[part.name], part.relevance)
         for group, users in part.groups.items():
             found[f"{prefix}recall@10_{group}"] = float(values.loc[values.index.isin(users), "recall@10"].mean())
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -64,12 +64,28 @@ class Search:
         groups: dict[str, set[str]] = {f"{number}_words": set() for number in range(1, MOST_WORDS + 1)}
         for case in self.cases:
             groups[f"{len(case.request.query.split())}_words"].add(case.request.user_id)
-        by_length = {name: frozenset(users) for name, users in groups.items() if users}
-        clean = [case.request for case in self.cases]
-        wrong = [dataclasses.replace(one, query=with_typo(one.query, one.user_id)) for one in clean]
-        asked = {"": clean, "no_history": map(_without_history, clean), "typo": wrong}
-        asked["typo_no_history"] = map(_without_history, wrong)
-        return [Part(name, list(requests), targets, by_length) for name, requests in asked.items()]
+        return asked_in_parts([case.request for case in self.cases], targets, groups)
+
+
+def asked_in_parts(
+    requests: Sequence[Request],
+    targets: Mapping[str, frozenset[str]],
+    groups: Mapping[str, set[str]],
+    relevance: Mapping[str, Mapping[str, int]] | None = None,
+) -> list[Part]:
+    """The parts of a search: with all that is known, without the user, and both with a typo in each query.
+
+    Args:
+      requests: one a user, each with its query.
+      targets: user id -> what is to be found.
+      groups: name -> users; those without any are left out.
+      relevance: user id -> item id -> grade, where there are grades.
+    """
+    there = {name: frozenset(users) for name, users in sorted(groups.items()) if users}
+    wrong = [dataclasses.replace(one, query=with_typo(one.query, one.user_id)) for one in requests]
+    asked = {"": list(requests), "no_history": [_without_history(one) for one in requests], "typo": wrong}
+    asked["typo_no_history"] = [_without_history(one) for one in wrong]
+    return [Part(name, queries, targets, there, relevance or {}) for name, queries in asked.items()]
 
 
 def all_words(text: str) -> list[str]:

@@ -55,7 +55,7 @@ def collect(
       sales: of each item.
     """
     asked = {text.strip(): float(users) for text, users in queries.items() if users >= LEAST_USERS and text.strip()}
-    sold: collections.Counter[str] = collections.Counter()
+    sold: dict[str, float] = collections.defaultdict(float)
     for category, number in zip(categories, sales, strict=True):
         if category:
             sold[category] += float(number) + 1
@@ -64,8 +64,9 @@ def collect(
         parts = title.split()
         held.update({*parts, *map(" ".join, itertools.pairwise(parts))})
     met = {text: float(n) for text, n in held.most_common(_MOST_WORDS) if n >= LEAST_ITEMS and not text.isdigit()}
+    counted: tuple[Mapping[str, float], ...] = (asked, sold, met)
     found: list[Suggestion] = []
-    for kind, counts in zip(WEIGHTS, (asked, sold, met), strict=True):
+    for kind, counts in zip(WEIGHTS, counted, strict=True):
         most = math.log1p(max(counts.values(), default=1.0))
         found += [Suggestion(text, kind, WEIGHTS[kind] * math.log1p(n) / most) for text, n in counts.items()]
     found.sort(key=lambda suggestion: (-suggestion.score, suggestion.text))

@@ -138,7 +138,8 @@ def test_table_of_training_settings():
     for keys, defaults, _ in rows("setting (`train`)", "default", "meaning"):
         values = [yaml.safe_load(value.strip().strip("`")) for value in defaults.split(",")]
         shown.update(zip(names(keys), values, strict=True))
-    expected = {name: value for name, value in vars(train).items() if name != "losses"}
+    expected = {name: value for name, value in vars(train).items() if name not in ("losses", "queries")}
+    expected.update({f"queries.{name}": value for name, value in vars(train.queries).items()})
     expected.update({f"losses.{name}": value for name, value in vars(train.losses).items()})
     assert shown == expected
 
@@ -224,7 +225,8 @@ def test_grpc_example():
     assert all(callable(getattr(Client, name)) for name in asked)
     for signature in asked:
         arrays = build_inputs(signature, [request], DEMO.data.context)
-        assert arrays[features.HISTORY_EVENT_TYPES].tolist() == [[b"click", b"purchase"]]
+        if signature != contract.SUGGEST:
+            assert arrays[features.HISTORY_EVENT_TYPES].tolist() == [[b"click", b"purchase"]]
 
 
 def test_rest_example_brings_every_input_as_the_contract_has_it():
