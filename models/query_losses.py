@@ -52,10 +52,8 @@ def negative_weights(
     chosen = tf.reduce_any(tf.equal(rows[:, tf.newaxis], positives[tf.newaxis]), 1)
     others = tf.where(chosen, -tf.math.log(chance), _NEVER)
     owners = tf.repeat(tf.range(batch), drawn)
-    order = tf.argsort(rows)
-    places = tf.gather(order, tf.searchsorted(tf.gather(rows, order), tf.reshape(hard, [-1])))
-    ones = tf.ones([batch * drawn])
-    counts = tf.scatter_nd(tf.stack([owners, places], 1), ones, tf.stack([batch, tf.size(rows)]))
+    where = tf.stack([owners, _places(rows, tf.reshape(hard, [-1]))], 1)
+    counts = tf.scatter_nd(where, tf.ones([batch * drawn]), tf.stack([batch, tf.size(rows)]))
     each = tf.math.divide_no_nan(holders, tf.cast(drawn, tf.float32))[:, tf.newaxis]
     weight = counts * each
     from_holders = tf.where(weight > 0, tf.math.log(tf.maximum(weight, 1e-9)), _NEVER)
@@ -77,8 +75,16 @@ def sampled_cross_entropy(
     Returns:
       float32 scalar; 0 without positives.
     """
-    own = tf.reduce_any(tf.equal(rows[tf.newaxis, :, tf.newaxis], positives[:, tf.newaxis, :]), -1)
+    there = tf.where(positives >= 0)
+    where = tf.stack([tf.cast(there[:, 0], tf.int32), _places(rows, tf.gather_nd(positives, there))], 1)
+    own = tf.scatter_nd(where, tf.ones_like(where[:, 0]), tf.shape(scores)) > 0
     others = tf.reduce_logsumexp(tf.where(own, _NEVER, scores + log_weights), 1, keepdims=True)
     losses = tf.nn.softplus(others - scores)
     counted = tf.cast(own, tf.float32)
     return tf.math.divide_no_nan(tf.reduce_sum(tf.where(own, losses, 0.0)), tf.reduce_sum(counted))
+
+
+def _places(rows: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+    """Where in `rows`, which are distinct, each item stands; every one does."""
+    order = tf.argsort(rows)
+    return tf.gather(order, tf.searchsorted(tf.gather(rows, order), items))

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from models import query_losses
 
-WORDS_OF = np.array([[0, 9], [0, 1], [1, 9], [0, 2], [9, 9], [0, 9]])
+WORDS_OF = np.array([[0, 9], [0, 1], [1, 9], [0, 2], [9, 9], [0, 9]], np.int32)
 
 
 def test_what_holds_a_word():

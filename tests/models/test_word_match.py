@@ -110,9 +110,8 @@ def test_graph_config_and_saved_model(match, tmp_path):
     module.run = tf.function(lambda query: twin(twin.read(query)), input_signature=[tf.TensorSpec([None], tf.string)])
     tf.saved_model.save(module, str(tmp_path))
     queries = ["red ketle", "", "majora zelda 登山"]
-    np.testing.assert_allclose(
-        tf.saved_model.load(str(tmp_path)).run(tf.constant(queries)), scores(match, *queries), atol=1e-6
-    )
+    loaded = tf.saved_model.load(str(tmp_path))
+    np.testing.assert_allclose(loaded.run(tf.constant(queries)), scores(match, *queries), atol=1e-6)
     for query in queries:  # alone as in a batch
         np.testing.assert_allclose(scores(match, query)[0], scores(match, *queries)[queries.index(query)], atol=1e-6)
 

@@ -308,3 +308,41 @@ def test_what_cannot_be_built_is_one_sentence(tools):
     large = dataclasses.replace(SIZES, items=30_001)
     with pytest.raises(ValueError, match=r"expected at most 30,000, not 30,001"):
         registry.entry("ease").build(registry.entry("ease").options(), large, LossOptions())
+
+
+def test_query_recommender_adds_up_to_its_formula(tools, inputs):
+    model = make("query_recommender", tools.small_table(), tools.small_sales(), dropout=0)
+    model.count(SHOPPERS)
+    model.refresh_item_text()
+    state = model.encode_user(inputs)
+    found = model.raw_scores(state).numpy()
+    titles = [{"hiking", "boots"}, {"trail", "boots", "red"}, {"green", "tea"}, set("登山靴") | {"登山", "山靴"}]
+    titles += [{"tea", "pot"}, set()]
+    idf = {word: np.log(7 / (1 + sum(word in held for held in titles))) for word in ("red", "boots")}
+    share = tools.small_sales().sum(0) + 0.1
+    near = model.neighbour_path(state.positions).numpy()
+    for user, asked in enumerate(([], ["red", "boots"], [])):
+        cover = [sum(idf[w] for w in asked if w in held) / max(sum(idf[w] for w in asked), 1e-9) for held in titles]
+        chosen = near[user] + np.exp(model.log_smoothing.numpy()) * share / share.sum() + 1e-7
+        expected = model.vectors.numpy() @ state.vector.numpy()[user]
+        expected += model.cover_scale.numpy() * np.array(cover) + model.prior_scale.numpy() * np.log(chosen)
+        expected -= model.length_scale.numpy() * len(asked) * np.log([max(len(held), 1) for held in titles])
+        np.testing.assert_allclose(found[user], expected, atol=2e-4)
+    assert near[0].any() and not near[1].any()
+
+
+def test_query_recommender_reads_a_query_in_spite_of_a_typo(tools, inputs):
+    model = make("query_recommender", tools.small_table(), tools.small_sales(), neighbours=0)
+
+    def best(query):
+        asked = {**inputs, features.QUERY_TEXT_XF: tf.constant([query] * 3)}
+        return model.score_catalogue(model.encode_user(asked)).numpy().argmax(1).tolist()
+
+    for query in ("red trail", "red trial", "rde trail"):
+        assert best(query) == [1, 1, 1]
+    assert best("登山鞋") == best("登靴") == [3, 3, 3]
+
+
+def test_query_recommender_wants_texts(tools):
+    with pytest.raises(ValueError, match=r"has no texts; expected `ItemTable\.texts`"):
+        make("query_recommender", tools.small_table(texts=None), tools.small_sales())
