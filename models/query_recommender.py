@@ -142,10 +142,9 @@ class QueryRecommender(CatalogueModel):
         self.refresh_item_text()
 
     def refresh_item_text(self) -> None:
-        for start in range(0, self.items, _ITEMS_AT_ONCE):
-            rows = tf.range(start, min(start + _ITEMS_AT_ONCE, self.items))
-            vectors = tf.cast(self._encoded(rows, training=False), tf.float32)
-            self.vectors.scatter_update(tf.IndexedSlices(vectors, rows))
+        parts = [tf.range(i, min(i + _ITEMS_AT_ONCE, self.items)) for i in range(0, self.items, _ITEMS_AT_ONCE)]
+        vectors = [tf.cast(self._encoded(rows, training=False), tf.float32) for rows in parts]
+        self.vectors.assign(tf.concat(vectors, 0))
 
     def item_vectors(self) -> tf.Tensor:
         return tf.convert_to_tensor(self.vectors)
