@@ -14,6 +14,7 @@ from models.catalogue_model import CatalogueModel, Tensors, catalogue_rows
 from models.item_encoder import ItemEncoder, ItemTable
 from models.neighbour_path import NeighbourPath
 from models.neighbours import PairWeights
+from models.paths import named_items
 from models.shopper import Shopper
 from models.sizes import Sizes
 from models.slice_autoencoder import newest_events
@@ -38,14 +39,15 @@ class QueryState(UserState):
 
 
 class QueryRecommender(CatalogueModel):
-    """score(u, q, i) = v·r_i + c·cover(q, i) - g·n_q·log n_i + p·log(near(u, i) + a·share_i).
+    """score(u, q, i) = v·r_i + c·cover(q, i) - g·n_q·log n_i + p·log(near(u, i) + a·share_i) + b·[i in history].
 
     The dual encoder: r_i is `ItemEncoder`'s of id, attributes and the words of the item, W·Σ e_w/√n, and
     v = W_q·q + `ZeroAttention`(q, r of the history) + W_p·profile + context, with q = Σ share_w·e_w over the query's
     words. Beside it, cover is `WordMatch`'s, which outlasts a typo; n_q words of a query are less likely to be meant by
     an item of n_i words, the more it has; near is `NeighbourPath`'s, counted, and share_i the item's share of all
-    sales, so that the last term is what is likely to be chosen by this user, or without a history by anybody. c, g, p
-    and a are learned. Without a query v and the last term are left, which is what `recommend` ranks by.
+    sales, so that this term is what is likely to be chosen by this user, or without a history by anybody. c, g, p, a
+    and b (0 at the start: whether people choose again what they had) are learned. Without a query v and the last two
+    terms are left, which is what `recommend` ranks by.
 
     Trained with the softmax over the other items of the batch, corrected for how often they are there (logQ), and over
     hard negatives: items drawn from those that hold the query's rarest word, see `models.query_losses`.
@@ -105,6 +107,7 @@ class QueryRecommender(CatalogueModel):
         self.cover_scale = learned("cover_scale", 15.0)
         self.length_scale = learned("length_scale", 0.7)
         self.prior_scale = learned("prior_scale", 1.0)
+        self.repeat_scale = learned("repeat_scale", 0.0)
         self.log_smoothing = learned("log_smoothing", float(np.log(100.0)))
         self.share = self.add_weight(
             name="share", shape=[shop.items], initializer=tf.constant_initializer(1.0 / shop.items), trainable=False
@@ -201,7 +204,10 @@ class QueryRecommender(CatalogueModel):
         lengths = tf.math.log(wanted(self.word_match.numbers))
         scores -= tf.cast(self.length_scale, tf.float32) * state.words.number[:, tf.newaxis] * lengths
         chosen = tf.exp(tf.cast(self.log_smoothing, tf.float32)) * wanted(self.share)
-        return scores + tf.cast(self.prior_scale, tf.float32) * tf.math.log(state.near + chosen + _TINY)
+        scores += tf.cast(self.prior_scale, tf.float32) * tf.math.log(state.near + chosen + _TINY)
+        had = named_items(state.positions, self.items)
+        had = had if rows is None else tf.gather(had, rows, axis=1)
+        return scores + tf.cast(self.repeat_scale, tf.float32) * had
 
     # --- training ------------------------------------------------------------------------------------------------
 

@@ -327,6 +327,7 @@ def test_query_recommender_adds_up_to_its_formula(tools, inputs):
         expected = model.vectors.numpy() @ state.vector.numpy()[user]
         expected += model.cover_scale.numpy() * np.array(cover) + model.prior_scale.numpy() * np.log(chosen)
         expected -= model.length_scale.numpy() * len(asked) * np.log([max(len(held), 1) for held in titles])
+        expected += model.repeat_scale.numpy() * np.isin(np.arange(ITEMS), state.positions.numpy()[user])
         np.testing.assert_allclose(found[user], expected, atol=2e-4)
     assert near[0].any() and not near[1].any()
 
