@@ -130,3 +130,19 @@ class LossOptions:
     label_smoothing: float = number(0.0, 0, 0.99)
     weighting: str = choice("fixed", "uncertainty")
     sampled_items: int = number(0, 0, 1e7)
+
+
+@dataclass(frozen=True)
+class QueryOptions:
+    """Queries for training and validation decisions that have none, from the titles of what was then chosen.
+
+    Attributes:
+      share: of the train decisions without a query that are given one, drawn anew for each epoch; of the validation
+        decisions all are, once and without typos. 0 gives none.
+      most_words: 1 to so many words of the title.
+      typos: share of the queries of train decisions in which a word gets a typo.
+    """
+
+    share: float = number(0.0, 0, 1)
+    most_words: int = number(3, 1, 20)
+    typos: float = number(0.0, 0, 1)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models import features, registry
-from models.options import LossOptions, ModelOptions, choice, number
+from models.options import LossOptions, ModelOptions, QueryOptions, choice, number
 from models.training_options import AdversarialOptions, ContrastiveOptions
 from serving import contract
 from tfx_pipeline import settings_checks, settings_reader
@@ -166,22 +166,6 @@ class TransformSettings:
 
 
 @dataclass(frozen=True)
-class QuerySettings:
-    """Queries for training and validation decisions that have none, from the titles of what was then chosen.
-
-    Attributes:
-      share: of the train decisions without a query that are given one, drawn anew for each epoch; of the validation
-        decisions all are, once and without typos. 0 gives none.
-      most_words: 1 to so many words of the title.
-      typos: share of the queries of train decisions in which a word gets a typo.
-    """
-
-    share: float = number(0.0, 0, 1)
-    most_words: int = number(3, 1, 20)
-    typos: float = number(0.0, 0, 1)
-
-
-@dataclass(frozen=True)
 class TrainSettings:
     """How the Trainer trains.
 
@@ -232,7 +216,7 @@ class TrainSettings:
     losses: LossOptions = field(default_factory=LossOptions)
     adversarial: AdversarialOptions = field(default_factory=AdversarialOptions)
     contrastive: ContrastiveOptions = field(default_factory=ContrastiveOptions)
-    queries: QuerySettings = field(default_factory=QuerySettings)
+    queries: QueryOptions = field(default_factory=QueryOptions)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from models import features
+from models.options import QueryOptions
 from models.words import normalized
-from tfx_pipeline.settings import QuerySettings
 
 #: Neighbours of each letter, from a to z, on a keyboard.
 NEIGHBOURS: tuple[str, ...] = (
@@ -42,7 +42,7 @@ NEIGHBOURS: tuple[str, ...] = (
 
 
 def with_queries(
-    decisions: tf.data.Dataset, titles: Sequence[str], settings: QuerySettings, seed: int, first: int = 0
+    decisions: tf.data.Dataset, titles: Sequence[str], settings: QueryOptions, seed: int, first: int = 0
 ) -> tf.data.Dataset:
     """Batches in which decisions without a query have one, drawn from the title of one of their positives.
 

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from models import features
-from tfx_pipeline.settings import QuerySettings
+from models.options import QueryOptions
 from tfx_pipeline.synthetic_queries import NEIGHBOURS, with_queries
 
 TITLES = ["Red kettle, for tea", "Lamp", "防水 登山靴", "--", "never chosen"]
@@ -31,7 +31,7 @@ def batches(settings, first=0, queries=None, seed=3):
 
 @pytest.fixture(scope="module")
 def clean():
-    return batches(QuerySettings(share=1.0))
+    return batches(QueryOptions(share=1.0))
 
 
 def test_words_are_those_of_the_positives_title(clean):
@@ -52,20 +52,20 @@ def test_each_number_of_words_and_each_word_is_as_likely(clean):
 
 def test_an_epoch_draws_anew_and_a_fit_that_goes_on_draws_the_same(clean):
     assert clean[0] != clean[1]
-    assert batches(QuerySettings(share=1.0), first=1)[0] == clean[1]
-    assert batches(QuerySettings(share=1.0), seed=4)[0] != clean[0]
+    assert batches(QueryOptions(share=1.0), first=1)[0] == clean[1]
+    assert batches(QueryOptions(share=1.0), seed=4)[0] != clean[0]
 
 
 def test_a_share_is_drawn_and_a_real_query_stays():
     real = ["mine" if row % 2 else "" for row in range(ROWS)]
-    found = batches(QuerySettings(share=0.4), queries=real)[0]
+    found = batches(QueryOptions(share=0.4), queries=real)[0]
     assert all(query == "mine" for query in found[1::2])
     without = [query for row, query in enumerate(found) if not row % 2 and row % 5 < 3]
     assert 0.3 < np.mean([bool(query) for query in without]) < 0.5
 
 
 def test_a_typo_is_one_of_four_in_one_word(clean):
-    found = batches(QuerySettings(share=1.0, typos=0.5))
+    found = batches(QueryOptions(share=1.0, typos=0.5))
     kinds, changed = collections.Counter(), []
     for before, after in zip([*clean[0], *clean[1]], [*found[0], *found[1]], strict=True):
         pairs = [pair for pair in zip(before.split(), after.split(), strict=True) if pair[0] != pair[1]]
