@@ -232,9 +232,8 @@ def _run(options: argparse.Namespace, emit: Callable[[dict[str, Any]], None]) ->
         elif isinstance(protocol, LoggedSearch):
             lines = evaluate_text_baselines(protocol)
         else:
-            lines = evaluate_sequence_baselines(settings, tables, protocol)
-            if isinstance(protocol, Search):
-                lines = itertools.chain(lines, evaluate_text_baselines(protocol))
+            more = evaluate_text_baselines(protocol) if isinstance(protocol, Search) else ()
+            lines = itertools.chain(evaluate_sequence_baselines(settings, tables, protocol), more)
         for line in lines:
             emit(line)
     again = options.seed or options.final or options.ablations
@@ -296,9 +295,8 @@ def checked(protocol: _P) -> _P:
     """Says what a protocol asks for; `DataError` if that is nothing."""
     main, *others = protocol.parts()
     if not main.requests:
-        until = (
-            f"from {iso(protocol.boundary)} on" if isinstance(protocol, (NextBasket, LoggedSearch)) else "last of all"
-        )
+        last = isinstance(protocol, (LeaveOneOut, Search))
+        until = "last of all" if last else f"from {iso(protocol.boundary)} on"
         raise DataError(
             f"nobody can be asked about ({protocol.task}); expected a user with an earlier event and something to be "
             f"found {until}."

@@ -4,8 +4,7 @@ A runnable `configs/NAME.yaml` composes one file of `configs/data/` and one of `
 
     name: demo
     include: [data/synthetic.yaml, models/slice_ranker_small.yaml]
-    train:
-      epochs: 6
+    train: {epochs: 6}
 
 Later files and the file itself override earlier ones, key by key. An unknown key, a wrong type or a value outside
 its range is a `SettingsError` of one sentence that names the file and the key.
@@ -185,11 +184,10 @@ class TrainSettings:
       averaged_epochs: at most so many are averaged by `best_epochs`.
       average_decay: of the moving average for each step; smaller in the first steps.
       final: refit on everything before `eval_until` for the number of epochs the validation run fixed, and push that.
-      device: `auto`, `cpu` or `gpu` (an error without one).
+      device: `auto`, `cpu` or `gpu` (an error without one); `mixed_precision` and `xla` are for a GPU.
       adversarial, contrastive: what is trained beside the losses.
-      mixed_precision, xla: on a GPU.
       seed: of weights, shuffling, dropout and drawn queries.
-      queries: for decisions that have none; read by entries that read the query as it is.
+      losses, queries: weights of the losses; queries for decisions that have none, where a model reads them as text.
     """
 
     epochs: int = number(10, 1, 1e6)
@@ -250,8 +248,7 @@ class ServeSettings:
     Attributes:
       model_name: under which the server offers it.
       top_k: K of `recommend` and `search`.
-      tags: T of `profile`.
-      suggestions: K of `suggest`.
+      tags, suggestions: T of `profile`, K of `suggest`.
     """
 
     model_name: str = "ranker"
