@@ -70,7 +70,7 @@ class UserProfile:
 
 @dataclass(frozen=True)
 class Suggestions:
-    """What a prefix may be completed to, best first, padding removed.
+    """What a prefix may be completed to, padding removed: what begins with it, best first, then what holds it later.
 
     Attributes:
       texts: queries, categories and words, as they are shown.
