@@ -11,8 +11,8 @@ import tensorflow_transform as tft
 from models import features, registry
 from models.candidate_model import CandidateModel
 from models.pruning import keep_text_layers, prune_kernels, twin
-from serving.compression import compress
 from serving import contract
+from serving.compression import compress
 from serving.requests import Request
 from serving.signatures import CatalogueServable
 from serving.suggestions import SuggestionTable, collect

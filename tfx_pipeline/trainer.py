@@ -33,8 +33,8 @@ from tfx_pipeline.optimizer import make_optimizer
 from tfx_pipeline.query_log import users_by_query
 from tfx_pipeline.settings import Settings
 from tfx_pipeline.shoppers import read_shoppers
-from tfx_pipeline.training_step import make_training_step
 from tfx_pipeline.synthetic_queries import with_queries
+from tfx_pipeline.training_step import make_training_step
 
 FINAL_FIT = "final"
 
