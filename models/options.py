@@ -25,15 +25,27 @@ class TextEncoderOptions:
 
     Attributes:
       pretrained: "" for a BERT from scratch, `packaged:minilm`, a hub name or a folder.
-      trainable: `frozen`, `top_n` or `full`.
+      pretrained_layers: Transformer layers kept of a pretrained BERT, evenly spaced up to its last; 0 for all.
+      trainable: `full`; `frozen`; `top_n` layers; `layerwise`, the lower the slower; or, with BERT's own weights
+        frozen, `lora`, `adapters` or `prefix` (`models.profile_encoder`).
       top_n: transformer layers trained with `top_n`.
+      layer_decay: factor of the learning rate from one layer to the one below, with `layerwise`.
+      lora_rank, lora_alpha: of `lora`.
+      adapter_size: width of the bottleneck of `adapters`.
+      prefix_length: learned keys and values beside those of a text, with `prefix`.
       hidden_size, layers, heads, intermediate_size: of a BERT from scratch.
       pooling: `mean`, `cls` or `max`.
     """
 
     pretrained: str = ""
-    trainable: str = choice("full", "frozen", "top_n")
+    pretrained_layers: int = number(0, 0, 1000)
+    trainable: str = choice("full", "frozen", "top_n", "layerwise", "lora", "adapters", "prefix")
     top_n: int = number(2, 1, 1000)
+    layer_decay: float = number(0.8, 0.01, 1)
+    lora_rank: int = number(8, 1, 1e4)
+    lora_alpha: float = number(16.0, 0, 1e4)
+    adapter_size: int = number(32, 1, 1e5)
+    prefix_length: int = number(8, 1, 1000)
     hidden_size: int = number(64, 1, 1e5)
     layers: int = number(2, 1, 1000)
     heads: int = number(2, 1, 1000)
@@ -53,6 +65,11 @@ class TextEncoderOptions:
             raise ValueError(
                 f"`model.text_encoder.top_n` is {self.top_n} and `model.text_encoder.layers` {self.layers}; expected "
                 "no more than there are."
+            )
+        if self.trainable == "lora" and self.lora_rank > self.hidden_size:
+            raise ValueError(
+                f"`model.text_encoder.lora_rank` is {self.lora_rank} and `model.text_encoder.hidden_size` "
+                f"{self.hidden_size}; expected a rank of at most the width."
             )
 
 

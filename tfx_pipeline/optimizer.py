@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import tensorflow as tf
 import tensorflow_addons as tfa
 
 from tfx_pipeline.averaging import MovingAverage
+from tfx_pipeline.layer_rates import LayerRates
 from tfx_pipeline.settings import TrainSettings
 
 #: Variables whose names match are not decayed: biases, norms, and single numbers that are no matrices of a model.
@@ -54,14 +56,24 @@ class WarmupCosine(tf.keras.optimizers.schedules.LearningRateSchedule):
 
 
 class _LazyAdam(tfa.optimizers.LazyAdam):
-    """LazyAdam that takes, and needs not, what the decoupled weight decay hands on to every optimizer."""
+    """LazyAdam that takes the rate of sparse rows from what the decoupled weight decay hands on to every optimizer."""
+
+    _rate: Any = None
+
+    def _decayed_lr(self, var_dtype: Any) -> Any:
+        return super()._decayed_lr(var_dtype) if self._rate is None else self._rate
 
     def _resource_apply_sparse(self, grad: Any, var: Any, indices: Any, apply_state: Any = None) -> Any:
-        del apply_state
-        return super()._resource_apply_sparse(grad, var, indices)
+        self._rate = (apply_state or {}).get((var.device, var.dtype.base_dtype), {}).get("lr_t")
+        try:
+            return super()._resource_apply_sparse(grad, var, indices)
+        finally:
+            self._rate = None
 
 
-def make_optimizer(settings: TrainSettings, total_steps: int) -> tf.keras.optimizers.legacy.Optimizer:
+def make_optimizer(
+    settings: TrainSettings, total_steps: int, factors: Iterable[tuple[tf.Variable, float]] = ()
+) -> tf.keras.optimizers.legacy.Optimizer:
     """The optimizer of a run.
 
     `lazy_adam` moves only the rows of an embedding that a batch touches: it pays where gradients are sparse, not under
@@ -71,6 +83,7 @@ def make_optimizer(settings: TrainSettings, total_steps: int) -> tf.keras.optimi
     Args:
       settings: of the training.
       total_steps: of all epochs.
+      factors: weights whose learning rate and decay are multiplied, and by what.
     """
     warmup = min(int(settings.warmup_share * total_steps), total_steps - 1)
     rate = WarmupCosine(settings.learning_rate, total_steps, warmup)
@@ -80,10 +93,13 @@ def make_optimizer(settings: TrainSettings, total_steps: int) -> tf.keras.optimi
     around: dict[str, Any] = {"weight_decay": decay, "exclude_from_weight_decay": NOT_DECAYED, "clipnorm": 5.0}
     decoupled = tfa.optimizers.extend_with_decoupled_weight_decay
     if settings.averaging == "ema":
-        around.update(average_decay=settings.average_decay, dynamic_decay=True)
-        optimizer = decoupled(MovingAverage)(optimizer=base(learning_rate=rate), **around)
+        around.update(average_decay=settings.average_decay, dynamic_decay=True, optimizer=base(learning_rate=rate))
+        kind = decoupled(MovingAverage)
     else:
-        optimizer = decoupled(base)(learning_rate=rate, **around)
+        around.update(learning_rate=rate)
+        kind = decoupled(base)
+    optimizer = type("AdamW", (LayerRates, kind), {})(**around)
+    optimizer.set_factors(factors)
     if tf.keras.mixed_precision.global_policy().name == "mixed_float16":
         optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
     return optimizer

@@ -24,6 +24,7 @@ from serving import contract
 from tfx_pipeline import settings_checks, settings_reader
 from tfx_pipeline.export_settings import ExportSettings
 from tfx_pipeline.settings_reader import SettingsError
+from tfx_pipeline.text_settings import AugmentationSettings, TextTrainingSettings
 
 #: A value of `decisions.split`.
 LEAVE_ONE_OUT = settings_checks.LEAVE_ONE_OUT
@@ -120,6 +121,7 @@ class DecisionSettings:
       train_until: label windows of `train` end by then; the catalogue's and the validation model's knowledge too.
       eval_until: label windows of `eval` start at train_until or later and end by then.
         Both are ISO dates, or shares of the time range such as "0.8".
+      augmentation: more train decisions, with other words for the same.
     """
 
     split: str = choice("global_time", LEAVE_ONE_OUT)
@@ -140,6 +142,7 @@ class DecisionSettings:
     train_until: str = "0.8"
     eval_until: str = "1.0"
     profile_text: ProfileTextSettings = field(default_factory=ProfileTextSettings)
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
 
 
 @dataclass(frozen=True)
@@ -188,6 +191,7 @@ class TrainSettings:
       adversarial, contrastive: what is trained beside the losses.
       seed: of weights, shuffling, dropout and drawn queries.
       losses, queries: weights of the losses; queries for decisions that have none, where a model reads them as text.
+      text: what the text encoder learns before the fit, and how its inputs are disturbed in it.
     """
 
     epochs: int = number(10, 1, 1e6)
@@ -215,6 +219,7 @@ class TrainSettings:
     adversarial: AdversarialOptions = field(default_factory=AdversarialOptions)
     contrastive: ContrastiveOptions = field(default_factory=ContrastiveOptions)
     queries: QueryOptions = field(default_factory=QueryOptions)
+    text: TextTrainingSettings = field(default_factory=TextTrainingSettings)
 
 
 @dataclass(frozen=True)
@@ -355,6 +360,8 @@ def from_dict(content: dict[str, Any], origin: str = "settings") -> Settings:
         settings_checks.check_decisions(settings.decisions)
         settings_checks.check_training(settings.train, settings.model)
         settings.model.check()
+        settings.train.text.check(list(settings.model.text_encoders.values()))
+        settings.decisions.augmentation.check()
     except ValueError as error:
         raise SettingsError(f"{origin}: {error}") from None
     _check_context(settings.data.context, origin)

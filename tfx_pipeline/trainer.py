@@ -20,6 +20,7 @@ from models.candidate_model import CandidateModel
 from models.catalogue_model import CatalogueModel
 from models.click_metrics import CLICK_METRICS, LOWER_IS_BETTER
 from models.counted_model import CountedModel
+from models.profile_encoder import text_encoders
 from models.pruning import twin
 from serving import contract
 from tfx_pipeline import best_epochs, inputs
@@ -30,11 +31,14 @@ from tfx_pipeline.export import export
 from tfx_pipeline.inputs import Catalogue
 from tfx_pipeline.logs import write_logs
 from tfx_pipeline.optimizer import make_optimizer
+from tfx_pipeline.pretraining import pretrain
 from tfx_pipeline.query_log import users_by_query
 from tfx_pipeline.settings import Settings
 from tfx_pipeline.shoppers import read_shoppers
 from tfx_pipeline.synthetic_queries import with_queries
+from tfx_pipeline.text_encoders import write_text_encoders
 from tfx_pipeline.training_step import make_training_step
+from tfx_pipeline.word_masking import with_masked_words
 
 FINAL_FIT = "final"
 
@@ -165,6 +169,8 @@ def fit_and_export(
     export(fitted.model, settings, data.transform, fitted.catalogue, export_dir, queries)
     with tf.io.gfile.GFile(f"{export_dir}/{contract.RUN_FILE}", "w") as file:
         file.write(json.dumps(fitted.run, indent=1))
+    if settings.train.text.keep:
+        write_text_encoders(fitted.model, settings, data.transform, export_dir)
     write_logs(log_dir, settings, fitted.model, fitted.catalogue, fitted.held_out)
     return fitted.run
 
@@ -183,7 +189,7 @@ def fit(
     epoch. A final fit knows everything and trains for the number of epochs that the validation fit found best.
 
     A fit that was killed goes on after its last whole epoch with the weights, the optimizer and the order of decisions
-    of an uninterrupted one; only dropout and `sampled_items` draw other numbers.
+    of an uninterrupted one; only dropout, `sampled_items` and `text.mask_share` draw other numbers.
 
     Args:
       settings: of the pipeline.
@@ -210,6 +216,18 @@ def fit(
         best = train.averaged_epochs if train.averaging == "best_epochs" and not final else 1
         keeper = CheckpointKeeper(checkpoints, None if final else train.monitor, train.patience, best, averaged)
         validation = None if final else _validation(train, model, held_out)
+        if not keeper.state["epochs_done"]:
+            pretrain(
+                model,
+                settings,
+                inputs.read_sizes(data.transform, settings, catalogue),
+                data.train_files,
+                data.transform,
+                catalogue,
+                strategy=hardware.strategy,
+                folder=f"{checkpoints}/pretraining",
+                log_dir=log_dir,
+            )
         if model.counts:
             print("  counting users and items", flush=True)
             model.count(read_shoppers(data.train_files, data.transform))
@@ -223,7 +241,10 @@ def fit(
     if hardware.policy != _FLOAT32:
         model = in_float32(model)
         held_out = _held_out(settings, data, model, catalogue)
+    parameters = int(sum(np.prod(v.shape) for v in model.trainable_variables))
     if model.learns_text or hardware.policy != _FLOAT32:
+        for encoder in text_encoders(model):
+            encoder.merge()
         model.refresh_item_text()
     if final:
         if keeper.state["history"] and not np.isfinite(keeper.state["history"][-1]["loss"]):
@@ -238,7 +259,7 @@ def fit(
         "averaged_epochs": averaged,
         "metrics": metrics,
         "calibration": _calibration(model),
-        "parameters": int(sum(np.prod(v.shape) for v in model.trainable_variables)),
+        "parameters": parameters,
         "device": hardware.name,
         "seed": train.seed,
         "final": bool(final),
@@ -280,10 +301,12 @@ def _train(
     with hardware.strategy.scope():
         model.training_step = make_training_step(train, model)
         # The rate follows the planned number of epochs, also in a final fit that ends earlier: same epochs, same rates.
-        optimizer = make_optimizer(train, steps * train.epochs)
+        factors = [factor for encoder in text_encoders(model) for factor in encoder.rate_factors()]
+        optimizer = make_optimizer(train, steps * train.epochs, factors)
         model.compile(optimizer=optimizer, jit_compile=train.xla and "GPU" in hardware.name)
         # Made within the first step, in its graph, the averages of several replicas have no initial value.
         optimizer._create_all_weights([*model.trainable_variables, *model.training_step.variables])
+    decisions = with_masked_words(decisions, train.text.mask_share, data.transform, settings)
     tf.io.gfile.makedirs(keeper.folder)
     keeper.restore(model)
     callbacks: list[tf.keras.callbacks.Callback] = []

@@ -8,6 +8,7 @@ from transformers import BertConfig
 from models.cooccurrence_path import CooccurrencePath
 from models.fusion import UserFusion
 from models.item_encoder import ItemEncoder
+from models.layers.attention_prefix import AttentionPrefix
 from models.layers.repeat_mixture import RepeatMixture
 from models.layers.transformer_block import TransformerBlock
 from models.lexical_path import LexicalPath
@@ -162,6 +163,7 @@ PARTS = {
         )
         for pooling, tuning in (("mean", "full"), ("cls", "top_n"), ("max", "frozen"))
     },
+    "attention_prefix": (AttentionPrefix, dict(layers=2, heads=2, length=3, head_size=4), [normal(3, 3)], {}),
 }
 
 
@@ -185,7 +187,10 @@ def test_part(name, tools, tmp_path):
         (lambda: PopularityPath(4, 5, (0,)), "at least 1 day"),
         (lambda: ItemEncoder(4, 3, 5, 3, 3, 4, id_dropout=1.0), r"id_dropout must lie in \[0, 1\), not 1.0"),
         (lambda: ProfileEncoder(BERT, 4, pooling="last"), "pooling must be one of mean, cls, max, not 'last'"),
-        (lambda: ProfileEncoder(BERT, 4, fine_tuning="half"), "frozen, top_n, full, not 'half'"),
+        (
+            lambda: ProfileEncoder(BERT, 4, fine_tuning="half"),
+            "frozen, top_n, full, layerwise, lora, adapters, prefix, not 'half'",
+        ),
         (lambda: ProfileEncoder(BERT, 4, fine_tuning="top_n", top_n=3), "between 1 and 1, the BERT's layers, not 3"),
     ],
 )
