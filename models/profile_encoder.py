@@ -228,6 +228,13 @@ class ProfileEncoder(tf.keras.Model):
             self.fine_tuning = "frozen"
             self.bert.trainable = False
 
+    def save_pretrained(self, folder: str) -> None:
+        """Writes BERT with its own weights, without what `adapters` or `prefix` add, for `from_pretrained`."""
+        plain = ProfileEncoder(self.bert.config.to_dict(), 1)
+        for ours, theirs in zip(plain.bert_weights, self.bert_weights, strict=True):
+            ours.assign(theirs)
+        plain.bert.save_pretrained(folder)
+
     def pooler_kernel(self) -> tf.Tensor:
         """[h, h], the weights of BERT's own pooler (pretrained when BERT is)."""
         return self.bert.bert.pooler.dense.kernel

@@ -55,7 +55,11 @@ LIBRARIES = (
 )
 
 #: Component -> settings, or the parts of the settings, that may name a file or a folder which it reads.
-_NAMING = {"Transform": ("transform.",), "Trainer": ("transform.", "model.")}
+_NAMING = {
+    "ExampleGen": ("decisions.",),
+    "Transform": ("transform.",),
+    "Trainer": ("transform.", "model.", "train."),
+}
 
 
 def component_hash(component: str, contents: Mapping[str, str] | None = None, base: pathlib.Path | None = None) -> str:
@@ -90,10 +94,14 @@ def named_contents(settings: Settings) -> dict[str, str]:
     settings.
 
     Args:
-      settings: `transform.wordpiece` and the model's text encoders are read.
+      settings: `transform.wordpiece`, the file of synonyms, the model's text encoders and their teacher are read.
     """
     encoders = settings.model.text_encoders.items()
-    named = {"transform.wordpiece": settings.transform.wordpiece}
+    named = {
+        "decisions.augmentation.synonyms": settings.decisions.augmentation.synonyms,
+        "transform.wordpiece": settings.transform.wordpiece,
+        "train.text.distillation.teacher": settings.train.text.distillation.teacher,
+    }
     named |= {f"model.{name}.pretrained": encoder.pretrained for name, encoder in encoders}
     paths = {
         name: pathlib.Path(value)

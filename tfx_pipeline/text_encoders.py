@@ -7,7 +7,6 @@ import tempfile
 
 import tensorflow as tf
 import tensorflow_transform as tft
-from transformers import BertConfig, TFBertModel
 
 from models import features, wordpiece
 from models.profile_encoder import text_encoders
@@ -35,13 +34,8 @@ def write_text_encoders(
     """
     entries = vocabulary(settings, transform)
     for encoder in text_encoders(model):
-        bert = TFBertModel(BertConfig.from_dict(encoder.bert.config.to_dict()), name="bert")
-        tokens = tf.ones([1, 2], tf.int32)
-        bert(input_ids=tokens, attention_mask=tokens)
-        for ours, theirs in zip(bert.bert.weights, encoder.bert_weights, strict=True):
-            ours.assign(theirs)
         with tempfile.TemporaryDirectory() as folder:
-            bert.save_pretrained(folder)
+            encoder.save_pretrained(folder)
             pathlib.Path(folder, "vocab.txt").write_text("\n".join(entries) + "\n", encoding="utf-8")
             target = f"{export_dir}/{FOLDER}/{encoder.name}"
             tf.io.gfile.makedirs(target)

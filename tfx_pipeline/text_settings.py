@@ -96,6 +96,11 @@ class AugmentationSettings:
     hook: str = ""
     copies: int = number(1, 1, 100)
 
+    @property
+    def active(self) -> bool:
+        """Whether there are copies at all."""
+        return bool(self.synonyms or self.hook)
+
     def check(self) -> None:
         """Raises a ValueError of one sentence if the hook's name is not dotted."""
         parts = self.hook.split(".")

@@ -203,7 +203,8 @@ def test_merged_lora_gives_the_same_and_leaves_nothing_behind(tools, tmp_path):
     assert len([name for name in saved if name.startswith("held")]) == len(encoder.weights)
     graph = module.run.get_concrete_function().graph
     assert len(graph.variables) <= len(encoder.weights)
-    np.testing.assert_allclose(tf.saved_model.load(str(tmp_path)).run(TOKENS), expected, atol=1e-5)
+    loaded = tf.saved_model.load(str(tmp_path))
+    np.testing.assert_allclose(loaded.run(TOKENS), expected, atol=1e-5)
 
 
 def test_merged_lora_costs_what_a_plain_bert_costs():

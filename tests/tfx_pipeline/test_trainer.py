@@ -287,6 +287,25 @@ def test_a_trained_encoder_has_read_the_items_texts_with_the_averaged_weights(da
     np.testing.assert_allclose(model.item_encoder.text_vectors.numpy(), texts.numpy(), atol=1e-6)
 
 
+def test_lora_learns_after_pretraining_and_is_merged_at_the_end(data, tmp_path):
+    text = {"pretraining": {"epochs": 2, "batch_size": 8}}
+    fitted = _fit(_settings("lora", **{**SHORT, "learning_rate": 0.02}, text=text), data, tmp_path)
+    encoder = fitted.model.text_encoder
+    assert encoder.fine_tuning == "frozen"
+    assert not any("lora" in weight.name for weight in fitted.model.weights)
+    # Two matrices of 8 x 8 for each of two projections were trained, and no weight of BERT's own.
+    frozen = sum(int(np.prod(weight.shape)) for weight in fitted.model.trainable_weights)
+    assert fitted.run["parameters"] == frozen + 2 * 2 * 8 * 8
+    checkpoint = tf.train.load_checkpoint(tf.train.latest_checkpoint(str(tmp_path / "kept/pretraining/pretraining_0")))
+    words, query = encoder.bert_weights[0], encoder.bert_weights[5]
+    assert "word_embeddings" in words.name and "query/kernel" in query.name
+    before = [checkpoint.get_tensor(f"weights/{place}/.ATTRIBUTES/VARIABLE_VALUE") for place in (0, 5)]
+    np.testing.assert_array_equal(words, before[0])
+    assert np.abs(query - before[1]).max() > 1e-3
+    tokens = tf.constant(fitted.catalogue.table.tokens)
+    np.testing.assert_allclose(fitted.model.item_encoder.text_vectors, encoder.pool(tokens), atol=1e-5)
+
+
 def test_half_precision_ends_with_the_fit(data, tmp_path, monkeypatch):
     """The fit runs under the policy; what comes out computes in float32, and the policy is what it was."""
     half = trainer.Hardware(tf.distribute.get_strategy(), "the CPU", "mixed_float16")

@@ -15,8 +15,10 @@ import apache_beam as beam
 import numpy as np
 import pandas as pd
 
+from models import features
 from tfx_pipeline import settings as settings_lib
 from tfx_pipeline.example_gen import examples, report
+from tfx_pipeline.example_gen.augmentation import Augmenter
 from tfx_pipeline.example_gen.boundaries import Boundaries
 from tfx_pipeline.example_gen.decisions import DecisionBuilder
 from tfx_pipeline.example_gen.item_table import ItemStats, ItemTable
@@ -146,6 +148,11 @@ class BuildExamples(beam.DoFn):
     def __init__(self, decisions: settings_lib.DecisionSettings, context: tuple[str, ...]) -> None:
         super().__init__()
         self._decisions, self._context = decisions, context
+        self._augmenter: Augmenter | None = None
+
+    def setup(self) -> None:
+        if self._decisions.augmentation.active:
+            self._augmenter = Augmenter(self._decisions.augmentation)
 
     def process(self, element: Any, table: ItemTable, boundaries: Boundaries, stats: ItemStats) -> Iterator[Any]:
         events, users, reviews = tables_of(element[1], self._context)
@@ -156,10 +163,12 @@ class BuildExamples(beam.DoFn):
                 decision = builder.build(log, moment)
                 counts[f"{decision.split}: positives beyond max_positives"] += decision.dropped_positives
                 counts[f"{decision.split}: impressions beyond candidates"] += decision.dropped_impressions
-                counts[report.DECISIONS + decision.split] += 1
-                counts[report.POSITIVES + decision.split] += int((decision.labels > 0).sum())
-                example = examples.to_example(decision, self._context)
-                yield beam.pvalue.TaggedOutput(decision.split, examples.serialize(example))
+                train = decision.split == features.TRAIN_SPLIT
+                for one in (decision, *(self._augmenter.copies(decision) if self._augmenter and train else ())):
+                    counts[report.DECISIONS + one.split] += 1
+                    counts[report.POSITIVES + one.split] += int((one.labels > 0).sum())
+                    example = examples.to_example(one, self._context)
+                    yield beam.pvalue.TaggedOutput(one.split, examples.serialize(example))
         counts[report.USERS] += events["user_id"].nunique()
         counts[report.EVENTS] += len(events)
         counts["events from eval_until on"] += int((events["timestamp"] >= boundaries.eval_until).sum())
