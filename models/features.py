@@ -22,6 +22,10 @@ QUERY = "query"  # string [1], "" when the decision is not a search
 HISTORY_ITEM_IDS = "history_item_ids"  # string [H]
 HISTORY_EVENT_TYPES = "history_event_types"  # string [H]
 HISTORY_TIMESTAMPS = "history_timestamps"  # int64 [H], seconds
+# Event types that reviews have in a history, by their rating, where `decisions.review_events` puts them there.
+REVIEW_LIKED = "review_liked"  # 4 and more
+REVIEW_NEUTRAL = "review_neutral"  # in between, or without a rating
+REVIEW_DISLIKED = "review_disliked"  # 2 and less
 
 # --- raw: what is to be ranked -----------------------------------------------------------------------------------
 CANDIDATE_ITEM_IDS = "candidate_item_ids"  # string [N], padded with ""

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from models import features, losses, perturbation
+from models.candidate_text import unknown_texts
 from models.catalogue_model import CatalogueModel, Tensors, catalogue_rows
 from models.catalogue_sampler import CatalogueSampler, Sample
 from models.cooccurrence_path import CooccurrencePath
@@ -376,7 +377,7 @@ class Ranker(CatalogueModel):
         rows = tf.maximum(rows, 0)
         calibrated, normaliser = self._calibrated(state, training)
         warm = tf.logical_and(known, tf.gather(state.servable, rows) > 0)
-        texts, where, words = self._cold_text(inputs, training)
+        texts, where, words = unknown_texts(inputs, self.text_encoder, training=training)
         in_table = tf.cast(known, tf.float32)[:, :, tf.newaxis]
         cold_item = tf.cast(self.item_encoder.from_text(texts), tf.float32)
         if self.config.use_words:
@@ -394,18 +395,6 @@ class Ranker(CatalogueModel):
                 cold = cold / tf.exp(self.mixture.log_temperature)
             cold = cold - normaliser[:, tf.newaxis]
         return tf.where(warm, tf.gather(calibrated, rows, batch_dims=1), cold)
-
-    def _cold_text(self, inputs: Tensors, training: bool) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Texts of the n unknown candidates: pooled, [B, N, h] (zero for others); (row, place) and tokens of each."""
-        candidates = inputs[features.CANDIDATE_ITEMS_XF]
-        places = tf.cast(inputs[features.CANDIDATE_TEXT_POSITIONS_XF], tf.int32)
-        unknown = tf.gather(candidates, tf.maximum(places, 0), batch_dims=1) == features.UNKNOWN_ID
-        found = tf.cast(tf.where(tf.logical_and(places >= 0, unknown)), tf.int32)
-        tokens = tf.gather_nd(inputs[features.CANDIDATE_TOKENS_XF], found)
-        pooled = self.text_encoder.pool(tokens, training=training)
-        where = tf.stack([found[:, 0], tf.gather_nd(places, found)], 1)
-        batch, number = tf.unstack(tf.shape(candidates))
-        return tf.scatter_nd(where, pooled, [batch, number, self.text_encoder.hidden_size]), where, tokens
 
     def item_vectors(self) -> tf.Tensor:
         return self._vectors(None, None, None, training=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class Sizes:
       special_tokens: ids of the text vocabulary that are no words, padding first.
       text_length: T, tokens of an item's text.
       days: days with sales that are known.
+      type_ids: event type -> its id.
     """
 
     items: int
@@ -30,3 +31,4 @@ class Sizes:
     special_tokens: tuple[int, ...]
     text_length: int
     days: int
+    type_ids: dict[str, int] = field(default_factory=dict)

@@ -92,6 +92,10 @@ def read_sizes(transform: tft.TFTransformOutput, settings: Settings, catalogue: 
         special_tokens=astuple(special),
         text_length=settings.transform.title_length,
         days=len(catalogue.sales),
+        type_ids={
+            name.decode(): place + features.FIRST_KNOWN_ID
+            for place, name in enumerate(transform.vocabulary_by_name(features.EVENT_TYPE_VOCABULARY))
+        },
     )
 
 

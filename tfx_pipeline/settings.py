@@ -107,6 +107,8 @@ class DecisionSettings:
         part of a history.
       keep_unlabelled: for `session`: a session with impressions and no label event is a decision too, with negatives
         alone, so that a click probability is learned from, and measured on, all that was shown.
+      review_events: reviews are events of the history too, of the types `review_liked` (rating 4 and more),
+        `review_disliked` (2 and less) and `review_neutral` (see `example_gen.review_events`).
       every_days, horizon_days: for `window`: distance of cuts (counted back from each boundary), length of the window.
       min_horizon_days: windows that would reach past the split's end are cut off there if so long a part of them is
         left; 0 leaves them all out, and with them what was bought last.
@@ -130,6 +132,7 @@ class DecisionSettings:
     label_event_types: tuple[str, ...] = ("purchase",)
     impression_event_types: tuple[str, ...] = ("impression",)
     keep_unlabelled: bool = False
+    review_events: bool = False
     every_days: float = number(7.0, 0.001, 1e6)
     horizon_days: float = number(30.0, 0.001, 1e6)
     min_horizon_days: float = number(0.0, 0, 1e6)

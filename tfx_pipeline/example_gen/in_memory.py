@@ -11,6 +11,7 @@ from tfx_pipeline.example_gen.boundaries import Boundaries
 from tfx_pipeline.example_gen.decisions import DecisionBuilder
 from tfx_pipeline.example_gen.item_table import ItemStats, ItemTable
 from tfx_pipeline.example_gen.leave_one_out import on_the_clock
+from tfx_pipeline.example_gen.review_events import with_reviews
 from tfx_pipeline.example_gen.user_log import UserLog, user_logs
 from tfx_pipeline.raw_tables.read import RawTables
 
@@ -26,7 +27,9 @@ class Prepared:
     def logs(self) -> Iterator[UserLog]:
         """One log per user who has an event, sorted by user id."""
         tables, context = self.tables, self.settings.data.context
-        return user_logs(tables.events, tables.users, tables.reviews, self.builder.table, context)
+        reviewed = self.settings.decisions.review_events
+        events = with_reviews(tables.events, tables.reviews) if reviewed else tables.events
+        return user_logs(events, tables.users, tables.reviews, self.builder.table, context)
 
 
 def prepare(tables: RawTables, settings: settings_lib.Settings) -> Prepared:

@@ -23,6 +23,7 @@ from tfx_pipeline.example_gen.boundaries import Boundaries
 from tfx_pipeline.example_gen.decisions import DecisionBuilder
 from tfx_pipeline.example_gen.item_table import ItemStats, ItemTable
 from tfx_pipeline.example_gen.leave_one_out import on_the_clock
+from tfx_pipeline.example_gen.review_events import with_reviews
 from tfx_pipeline.example_gen.user_log import user_logs
 from tfx_pipeline.raw_tables import make_adapter
 from tfx_pipeline.raw_tables.adapter import REVIEW_COLUMNS, USER_COLUMNS
@@ -158,7 +159,8 @@ class BuildExamples(beam.DoFn):
         events, users, reviews = tables_of(element[1], self._context)
         builder = DecisionBuilder(self._decisions, boundaries, table, stats)
         counts: collections.Counter[str] = collections.Counter()
-        for log in user_logs(events, users, reviews, table, self._context):
+        lived = with_reviews(events, reviews) if self._decisions.review_events else events
+        for log in user_logs(lived, users, reviews, table, self._context):
             for moment in builder.moments(log, counts):
                 decision = builder.build(log, moment)
                 counts[f"{decision.split}: positives beyond max_positives"] += decision.dropped_positives

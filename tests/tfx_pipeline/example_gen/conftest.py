@@ -10,6 +10,7 @@ import pytest
 from tfx_pipeline.example_gen.boundaries import Boundaries
 from tfx_pipeline.example_gen.decisions import DecisionBuilder
 from tfx_pipeline.example_gen.item_table import ItemStats, ItemTable
+from tfx_pipeline.example_gen.review_events import with_reviews
 from tfx_pipeline.example_gen.user_log import user_logs
 from tfx_pipeline.raw_tables.adapter import ITEM_COLUMNS, REVIEW_COLUMNS, USER_COLUMNS
 from tfx_pipeline.raw_tables.read import merge_identical
@@ -39,6 +40,7 @@ def build(settings: DecisionSettings, boundaries: Boundaries, events: list[tuple
     builder = DecisionBuilder(settings, boundaries, table, ItemStats.combine([partial], len(table)))
     users = tables.get("users", pd.DataFrame(columns=list(USER_COLUMNS)))
     reviews = tables.get("reviews", pd.DataFrame(columns=list(REVIEW_COLUMNS)))
+    frame = with_reviews(frame, reviews) if settings.review_events else frame
     return builder, {log.user_id: log for log in user_logs(frame, users, reviews, table, tables.get("context", ()))}
 
 

@@ -34,6 +34,10 @@ KINDS = {
         DecisionSettings(kind="window", label_event_types=("buy",), horizon_days=50 / DAY, every_days=1.0),
         Boundaries(0, NOW, 100),
     ),
+    "reviewed": (
+        DecisionSettings(kind="session", label_event_types=("buy",), review_events=True),
+        Boundaries(0, 80, 100),
+    ),
     # A train decision whose window the split's end cuts off.
     "cut_off": (
         DecisionSettings(
