@@ -37,8 +37,8 @@ class RecencyPooling(tf.keras.layers.Layer):
       >>> pooling(events, tf.constant([[2, 2]]), tf.constant([[7.0, 0.0]]), tf.constant([[True, True]])).shape
       TensorShape([1, 2])
 
-    Reference: attention pooling as in Yang et al., Hierarchical Attention Networks (2016); the decay by age as a bias of
-    the logits after Press et al., Train Short, Test Long (ALiBi, 2022).
+    Reference: attention pooling as in Yang et al., Hierarchical Attention Networks (2016); the decay by age as a bias
+    of the logits after Press et al., Train Short, Test Long (ALiBi, 2022).
     """
 
     def __init__(self, dimension: int, event_types: int, half_lives: Sequence[float], **kwargs: Any) -> None:

@@ -48,6 +48,9 @@ RANKED = {ITEM_IDS: SCORES, TAGS: TAG_SCORES, SUGGESTIONS: SCORES}
 #: What Trainer says of the fit, inside the SavedModel.
 RUN_FILE = "assets.extra/training.json"
 
+#: What a later fit needs to know to start from the SavedModel's weights.
+WARM_START_FILE = "assets.extra/warm_start.json"
+
 #: Rows of `recommend` and `search`; fixed at export. Short rows end in "" and -inf.
 DEFAULT_TOP_K = 100
 

@@ -106,6 +106,7 @@ def decisions(
     *,
     batch_size: int,
     texts: Texts = ALL_TEXTS,
+    chosen: tf.data.Dataset | None = None,
 ) -> tf.data.Dataset:
     """Batches of (inputs, labels) from transformed decisions, in the files' order.
 
@@ -115,11 +116,12 @@ def decisions(
       settings: of the pipeline.
       batch_size: decisions a batch.
       texts: which texts are read, and how.
+      chosen: records to take in place of those of `files`.
 
     Returns:
       A dataset of (dict of tensors as `models.ranker.Ranker` expects, labels float [B, N]).
     """
-    return _in_order(_records(files), transform, settings, batch_size, texts)
+    return _in_order(_records(files) if chosen is None else chosen, transform, settings, batch_size, texts)
 
 
 def held_out_decisions(
@@ -158,6 +160,7 @@ def training_decisions(
     replicas: int = 1,
     texts: Texts = ALL_TEXTS,
     one_a_user: bool = False,
+    chosen: tf.data.Dataset | None = None,
 ) -> tuple[tf.data.Dataset, int]:
     """As `decisions`, but shuffled, for several epochs.
 
@@ -170,11 +173,15 @@ def training_decisions(
       epochs: which ones, counted from 0: epoch e comes in the same order whichever is the first.
       replicas: that share a batch; what would leave one of them without a row is left out.
       one_a_user: each user's newest decision alone.
+      chosen: records to take in place of those of `files`.
 
     Returns:
       (all epochs, one after the other; batches an epoch).
     """
-    records = newest_records(files, transform) if one_a_user else _records(files, parallel=4)
+    if chosen is not None:
+        records = chosen
+    else:
+        records = newest_records(files, transform) if one_a_user else _records(files, parallel=4)
     parsed = _parsed(records, transform, settings, texts).cache()
 
     def batched(dataset: tf.data.Dataset) -> tf.data.Dataset:

@@ -10,8 +10,9 @@ or, with the same environment for both commands,
 PIPELINE_CONFIG: a runnable configuration. PIPELINE_DATA: folder of the raw tables, or the one file. PIPELINE_ENTRY:
 another entry of the zoo in place of the configuration's; its pipeline is one of its own, NAME_ENTRY. PIPELINE_ROOT: a
 folder of this machine, `./runs` by default; a pipeline's folder there holds artifacts/, metadata.db,
-serving/MODEL_NAME/VERSION/, logs/ and last_run.json. PIPELINE_FORCE=1 runs although nothing is new (everything then
-comes from the cache).
+serving/MODEL_NAME/VERSION/, logs/ and last_run.json. PIPELINE_UPDATE=1 starts from the last blessed model of older
+examples and learns from what is new since (`train.warm_start`); the gate is the same. PIPELINE_FORCE=1 runs although
+nothing is new (everything then comes from the cache).
 
 Exits with 0 when the run went through, also if the model was not blessed (then nothing is pushed; the last lines and
 `blessed` of last_run.json say so); with 1 and one sentence when it did not; with 130 when it was interrupted.
@@ -20,6 +21,7 @@ Exits with 0 when the run went through, also if the model was not blessed (then 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import fcntl
 import hashlib
@@ -52,6 +54,7 @@ class Place:
       folder: of this pipeline, below PIPELINE_ROOT.
       settings: read from `config`.
       entry: the zoo's entry asked for in place of the configuration's own; "" for that one.
+      update: whether this run starts from the last blessed model, whatever the settings say.
     """
 
     config: pathlib.Path
@@ -59,10 +62,11 @@ class Place:
     folder: pathlib.Path
     settings: settings_lib.Settings
     entry: str = ""
+    update: bool = False
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Place:
-        """Reads PIPELINE_CONFIG, PIPELINE_DATA, PIPELINE_ENTRY and PIPELINE_ROOT.
+        """Reads PIPELINE_CONFIG, PIPELINE_DATA, PIPELINE_ENTRY, PIPELINE_ROOT and PIPELINE_UPDATE.
 
         Raises:
           SettingsError: if one is missing or cannot be used.
@@ -81,7 +85,18 @@ class Place:
         data = paths.path_of(environment["PIPELINE_DATA"])
         if isinstance(data, pathlib.Path):
             data = data.resolve()
-        return cls(config, data, root.resolve() / settings.name, settings, entry)
+        return cls(
+            config, data, root.resolve() / settings.name, settings, entry, bool(environment.get("PIPELINE_UPDATE"))
+        )
+
+    @property
+    def run_settings(self) -> settings_lib.Settings:
+        """The settings of this run: those of the configuration, with the warm start where it is to be an update."""
+        train = self.settings.train
+        if not self.update:
+            return self.settings
+        warm_start = dataclasses.replace(train.warm_start, enabled=True)
+        return dataclasses.replace(self.settings, train=dataclasses.replace(train, warm_start=warm_start))
 
     @property
     def artifacts(self) -> pathlib.Path:
@@ -141,7 +156,7 @@ def make_pipeline(place: Place) -> Any:
 
     place.folder.mkdir(parents=True, exist_ok=True)
     return pipeline.create_pipeline(
-        place.settings,
+        place.run_settings,
         pipeline_root=str(place.artifacts),
         data_path=str(place.data),
         serving_dir=str(place.serving),

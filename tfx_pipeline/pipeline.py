@@ -1,7 +1,7 @@
 """The TFX pipeline: from raw tables to a served model.
 
-    ExampleGen → StatisticsGen → ImportSchemaGen → ExampleValidator → AnomalyGate → Transform → Trainer → Baseline →
-    Evaluator → [FinalTrainer] → ServingCheck → Pusher
+    ExampleGen → StatisticsGen → ImportSchemaGen → ExampleValidator → AnomalyGate → Transform → [WarmBase] → Trainer →
+    Baseline → Evaluator → [FinalTrainer] → ServingCheck → Pusher
 
 What comes after Evaluator runs only for a blessed model. The same function builds the pipeline for every
 orchestrator; what differs is in a `Platform`.
@@ -25,11 +25,13 @@ from tfx_pipeline.components.anomaly_gate import AnomalyGate
 from tfx_pipeline.components.baseline import BlessedBefore
 from tfx_pipeline.components.pusher import Pusher
 from tfx_pipeline.components.serving_check import ServingCheck
+from tfx_pipeline.components.warm_base import BlessedOnOtherExamples
 from tfx_pipeline.example_gen.component import example_gen
 from tfx_pipeline.settings import Settings, to_dict
 
 BASELINE = "Baseline"
 FINAL_TRAINER = "FinalTrainer"
+WARM_BASE = "WarmBase"
 
 #: Keys of `custom_config` of Transform and Trainer; the last is also the folder's name below the pipeline's root.
 SETTINGS = "settings"
@@ -37,7 +39,8 @@ SOURCE_HASH = "source_hash"
 FIT = "fit"
 CHECKPOINTS = "checkpoints"
 
-#: Values of `FIT`. The final fit finds the validation run's model in `fn_args.base_model`.
+#: Values of `FIT`. The final fit finds the validation run's model in `fn_args.base_model`, the other one what it starts
+#: from (`train.warm_start`).
 VALIDATION_FIT = "validation"
 FINAL_FIT = "final"
 
@@ -53,7 +56,8 @@ class Platform:
     Attributes:
       trainer: the Trainer component.
       trainer_config: what that component needs in `custom_config`, beside what `run_fn` reads.
-      baseline: strategy of the resolver of the last blessed model; `BlessedBefore` where own strategies can run.
+      baseline: strategy of the resolver of the last blessed model; `BlessedBefore` where own strategies can run (and
+        `BlessedOnOtherExamples` then finds what an update starts from).
       beam_args: of every Beam component.
       metadata: ConnectionConfig of ML Metadata; None where the orchestrator brings its own.
     """
@@ -132,7 +136,11 @@ def create_pipeline(
             **inputs,
         )
 
-    trainer = make_trainer(VALIDATION_FIT, [features.TRAIN_SPLIT])
+    before: list[resolver.Resolver] = []
+    if settings.train.warm_start.enabled:
+        before.append(_warm_base(platform, transform))
+    start = {"base_model": before[0].outputs["model"]} if before else {}
+    trainer = make_trainer(VALIDATION_FIT, [features.TRAIN_SPLIT], **start)
     baseline = _baseline(platform, trainer)
     evaluator = tfx.components.Evaluator(
         examples=examples.outputs["examples"],
@@ -144,7 +152,7 @@ def create_pipeline(
     )
     _add_hash(evaluator, hashes["Evaluator"])
     blessing = evaluator.outputs["blessing"]
-    nodes = [examples, statistics, schema, validator, gate, transform, trainer, baseline, evaluator]
+    nodes = [examples, statistics, schema, validator, gate, transform, *before, trainer, baseline, evaluator]
 
     with tfx.dsl.Cond(blessing.future()[0].custom_property("blessed") == 1):
         servable = trainer
@@ -184,11 +192,22 @@ def file_hash(path: str | pathlib.Path) -> str:
     return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
 
 
-def _baseline(platform: Platform, trainer: tfx.components.Trainer) -> resolver.Resolver:
-    channels: dict[str, Any] = {
+def _blessed_models() -> dict[str, Any]:
+    return {
         "model": tfx.dsl.Channel(type=standard_artifacts.Model),
         "model_blessing": tfx.dsl.Channel(type=standard_artifacts.ModelBlessing),
     }
+
+
+def _warm_base(platform: Platform, transform: tfx.components.Transform) -> resolver.Resolver:
+    channels, strategy = _blessed_models(), platform.baseline
+    if strategy is BlessedBefore:
+        strategy, channels["examples"] = BlessedOnOtherExamples, transform.outputs["transformed_examples"]
+    return tfx.dsl.Resolver(strategy_class=strategy, **channels).with_id(WARM_BASE)
+
+
+def _baseline(platform: Platform, trainer: tfx.components.Trainer) -> resolver.Resolver:
+    channels = _blessed_models()
     if platform.baseline is BlessedBefore:
         channels["candidate"] = trainer.outputs["model"]
     return tfx.dsl.Resolver(strategy_class=platform.baseline, **channels).with_id(BASELINE)

@@ -25,6 +25,7 @@ from tfx_pipeline import settings_checks, settings_reader
 from tfx_pipeline.export_settings import ExportSettings
 from tfx_pipeline.settings_reader import SettingsError
 from tfx_pipeline.text_settings import AugmentationSettings, TextTrainingSettings
+from tfx_pipeline.warm_start_settings import WarmStartSettings
 
 #: A value of `decisions.split`.
 LEAVE_ONE_OUT = settings_checks.LEAVE_ONE_OUT
@@ -195,6 +196,7 @@ class TrainSettings:
       seed: of weights, shuffling, dropout and drawn queries.
       losses, queries: weights of the losses; queries for decisions that have none, where a model reads them as text.
       text: what the text encoder learns before the fit, and how its inputs are disturbed in it.
+      warm_start: from the last blessed model instead of from scratch.
     """
 
     epochs: int = number(10, 1, 1e6)
@@ -223,6 +225,7 @@ class TrainSettings:
     contrastive: ContrastiveOptions = field(default_factory=ContrastiveOptions)
     queries: QueryOptions = field(default_factory=QueryOptions)
     text: TextTrainingSettings = field(default_factory=TextTrainingSettings)
+    warm_start: WarmStartSettings = field(default_factory=WarmStartSettings)
 
 
 @dataclass(frozen=True)

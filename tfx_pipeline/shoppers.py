@@ -24,18 +24,31 @@ def newest_records(files: Sequence[str], transform: tft.TFTransformOutput) -> tf
     Returns:
       A dataset of records, in the files' order.
     """
+    users, days, events = decision_keys(files, transform)
+    order = np.lexsort((np.arange(len(users)), events, days, users))
+    last = np.ones(len(order), bool)
+    last[:-1] = users[order][1:] != users[order][:-1]
+    wanted = np.zeros(len(order), bool)
+    wanted[order[last]] = True
+    return marked_records(files, wanted)
+
+
+def decision_keys(files: Sequence[str], transform: tft.TFTransformOutput) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each decision, in the files' order: key of the user, day, and number of events in the history; int64 [D]."""
     names = (features.USER_KEY_XF, features.REQUEST_DAY_XF, features.HISTORY_ITEMS_XF)
     spec = {name: transform.transformed_feature_spec()[name] for name in names}
-    newest: dict[int, tuple[int, int, int]] = {}
-    number = 0
+    found: list[np.ndarray] = [np.zeros([0, 3], np.int64)]
     for records in _records(files).batch(_BATCH):
         parsed = tf.io.parse_example(records, spec)
         users, days = (parsed[name].numpy().ravel() for name in names[:2])
-        for user, day, events in zip(users, days, _rows(parsed[names[2]]), strict=True):
-            newest[user] = max(newest.get(user, (-1, -1, -1)), (day, len(events), number))
-            number += 1
-    wanted = np.zeros(number, bool)
-    wanted[[place for _, _, place in newest.values()]] = True
+        events = np.bincount(parsed[names[2]].indices.numpy()[:, 0], minlength=len(users))
+        found.append(np.stack([users, days, events], 1))
+    users, days, events = np.concatenate(found).T
+    return users, days, events
+
+
+def marked_records(files: Sequence[str], wanted: np.ndarray) -> tf.data.Dataset:
+    """The records of the decisions that are marked, bool [D], in the files' order."""
     # A dataset of its own, not a gather: the records of a large log do not fit into memory.
     flags = tf.data.Dataset.from_tensor_slices(wanted)
     return tf.data.Dataset.zip((_records(files), flags)).filter(lambda _, flag: flag).map(lambda record, _: record)

@@ -23,7 +23,7 @@ from models.counted_model import CountedModel
 from models.profile_encoder import text_encoders
 from models.pruning import twin
 from serving import contract
-from tfx_pipeline import best_epochs, inputs
+from tfx_pipeline import best_epochs, inputs, warm_start
 from tfx_pipeline import settings as settings_module
 from tfx_pipeline.callbacks import CatalogueRanking, CheckpointKeeper, Validation
 from tfx_pipeline.click_validation import ClickValidation
@@ -38,6 +38,7 @@ from tfx_pipeline.shoppers import read_shoppers
 from tfx_pipeline.synthetic_queries import with_queries
 from tfx_pipeline.text_encoders import write_text_encoders
 from tfx_pipeline.training_step import make_training_step
+from tfx_pipeline.update import Update, find_base
 from tfx_pipeline.word_masking import with_masked_words
 
 FINAL_FIT = "final"
@@ -101,7 +102,8 @@ def run_fn(fn_args: FnArgs) -> None:
 
     Args:
       fn_args: with `custom_config` holding `settings`, `fit` (`validation` or `final`), `checkpoints` (a folder) and
-        `source_hash`. A final fit finds the validation run's model in `base_model`.
+        `source_hash`. A final fit finds the validation run's model in `base_model`, a warm start the model that it
+        starts from, if there is one.
     """
     config = fn_args.custom_config
     settings = settings_module.from_dict(config["settings"])
@@ -111,7 +113,8 @@ def run_fn(fn_args: FnArgs) -> None:
         with tf.io.gfile.GFile(f"{fn_args.base_model}/{contract.RUN_FILE}") as file:
             final = json.loads(file.read())
     key = json.dumps(
-        [config["settings"], config["source_hash"], config["fit"], sorted(data.train_files)], sort_keys=True
+        [config["settings"], config["source_hash"], config["fit"], sorted(data.train_files), fn_args.base_model],
+        sort_keys=True,
     )
     checkpoints = f"{config['checkpoints']}/{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     fit_and_export(
@@ -121,6 +124,7 @@ def run_fn(fn_args: FnArgs) -> None:
         log_dir=fn_args.model_run_dir,
         checkpoints=checkpoints,
         final=final,
+        base=find_base(settings, fn_args.base_model, final),
     )
     if tf.io.gfile.exists(checkpoints):
         tf.io.gfile.rmtree(checkpoints)
@@ -161,16 +165,20 @@ def fit_and_export(
     log_dir: str,
     checkpoints: str,
     final: Mapping[str, Any] | None = None,
+    base: warm_start.Base | None = None,
 ) -> dict[str, Any]:
     """`fit`, then `export` and the logs; returns what `contract.RUN_FILE` says."""
-    fitted = fit(settings, data, log_dir=log_dir, checkpoints=checkpoints, final=final)
+    fitted = fit(settings, data, log_dir=log_dir, checkpoints=checkpoints, final=final, base=base)
+    catalogue = fitted.catalogue
     asked = contract.SUGGEST in registry.entry(settings.model.entry).signatures
     queries = users_by_query(data.train_files, data.transform) if asked else {}
-    export(fitted.model, settings, data.transform, fitted.catalogue, export_dir, queries)
+    export(fitted.model, settings, data.transform, catalogue, export_dir, queries)
     with tf.io.gfile.GFile(f"{export_dir}/{contract.RUN_FILE}", "w") as file:
         file.write(json.dumps(fitted.run, indent=1))
     if settings.train.text.keep:
         write_text_encoders(fitted.model, settings, data.transform, export_dir)
+    until_day = catalogue.first_day + len(catalogue.sales)
+    warm_start.write(export_dir, settings, data.transform, catalogue.item_ids, until_day)
     write_logs(log_dir, settings, fitted.model, fitted.catalogue, fitted.held_out)
     return fitted.run
 
@@ -182,6 +190,7 @@ def fit(
     log_dir: str,
     checkpoints: str,
     final: Mapping[str, Any] | None = None,
+    base: warm_start.Base | None = None,
 ) -> Fitted:
     """Fits a model.
 
@@ -197,9 +206,10 @@ def fit(
       log_dir: of TensorBoard.
       checkpoints: folder for going on after a kill.
       final: what the validation fit left (`contract.RUN_FILE`), for a final fit.
+      base: a model to start from (see `warm_start`); None starts from scratch.
 
     Raises:
-      ValueError: if a split is empty, or the device that the settings ask for is not there.
+      ValueError: if a split is empty, the device that the settings ask for is not there, or an update forgets.
     """
     train = settings.train
     tf.keras.utils.set_random_seed(train.seed)
@@ -216,23 +226,29 @@ def fit(
         best = train.averaged_epochs if train.averaging == "best_epochs" and not final else 1
         keeper = CheckpointKeeper(checkpoints, None if final else train.monitor, train.patience, best, averaged)
         validation = None if final else _validation(train, model, held_out)
-        if not keeper.state["epochs_done"]:
-            pretrain(
-                model,
-                settings,
-                inputs.read_sizes(data.transform, settings, catalogue),
-                data.train_files,
-                data.transform,
-                catalogue,
-                strategy=hardware.strategy,
-                folder=f"{checkpoints}/pretraining",
-                log_dir=log_dir,
-            )
         if model.counts:
             print("  counting users and items", flush=True)
             model.count(read_shoppers(data.train_files, data.transform))
+        update = None
         if not isinstance(model, CountedModel):
-            _train(settings, data, hardware, model, catalogue, keeper, validation, epochs, log_dir)
+            if base is not None:
+                update = Update(
+                    base, settings, data.train_files, data.transform, model, catalogue, _texts(model), until
+                ).start(validation)
+                epochs = update.settings.train.epochs if update and not final else epochs
+            if update is None and not keeper.state["epochs_done"]:
+                pretrain(
+                    model,
+                    settings,
+                    inputs.read_sizes(data.transform, settings, catalogue),
+                    data.train_files,
+                    data.transform,
+                    catalogue,
+                    strategy=hardware.strategy,
+                    folder=f"{checkpoints}/pretraining",
+                    log_dir=log_dir,
+                )
+            _train(settings, data, hardware, model, catalogue, keeper, validation, epochs, log_dir, update)
             keeper.restore_best(model)
             if final and averaged:
                 best_epochs.average(model, {epoch: keeper.kept(model)[epoch] for epoch in averaged})
@@ -246,6 +262,8 @@ def fit(
         for encoder in text_encoders(model):
             encoder.merge()
         model.refresh_item_text()
+    if update is not None:
+        update.measure("after", model)
     if final:
         if keeper.state["history"] and not np.isfinite(keeper.state["history"][-1]["loss"]):
             raise ValueError("the final fit's loss is not finite; expected a lower train.learning_rate.")
@@ -253,6 +271,8 @@ def fit(
         metrics = dict(final["metrics"])
     else:
         metrics = _validation(train, model, held_out).evaluate()
+    if update is not None:
+        update.finish(None if final else metrics["ndcg@10"])
     run = {
         "best_epoch": keeper.state["best_epoch"],
         "best_value": keeper.state["best_value"],
@@ -264,6 +284,7 @@ def fit(
         "seed": train.seed,
         "final": bool(final),
         "history": keeper.state["history"],
+        "warm_start": None if update is None else update.report,
     }
     return Fitted(model, catalogue, held_out, run)
 
@@ -278,9 +299,10 @@ def _train(
     validation: Validation | None,
     epochs: int,
     log_dir: str,
+    update: Update | None = None,
 ) -> None:
     """Trains up to `epochs`, from where the keeper finds an earlier run."""
-    train = settings.train
+    train = (settings if update is None else update.settings).train
     done = keeper.state["epochs_done"]
     decisions, steps = inputs.training_decisions(
         data.train_files,
@@ -293,6 +315,7 @@ def _train(
         replicas=hardware.strategy.num_replicas_in_sync,
         texts=_texts(model),
         one_a_user=model.one_decision_a_user,
+        chosen=None if update is None else update.records,
     )
     if not steps:
         raise ValueError("the train split holds no decision; expected label events before train_until.")
@@ -326,6 +349,8 @@ def _train(
         print(f"  going on after epoch {done}, where an earlier run was stopped", flush=True)
     if not keeper.state["stopped"] and done < epochs:
         model.fit(decisions, epochs=epochs, initial_epoch=done, steps_per_epoch=steps, callbacks=callbacks, verbose=0)
+    if update is not None:
+        update.trained()
 
 
 def _validation(train: settings_module.TrainSettings, model: CandidateModel, held_out: tf.data.Dataset) -> Validation:
