@@ -10,7 +10,9 @@ import resource
 from typing import Any, TextIO
 
 from rich.console import Console
+from tfx.utils import path_utils
 
+from serving import contract
 from tfx_pipeline import evaluation, progress
 from tfx_pipeline.components.pusher import PUSHED_ANEW, versions
 from tfx_pipeline.example_gen.report import COUNTS_FILE, REJECTS_FILE
@@ -26,9 +28,10 @@ def collect(results: dict[str, NodeResult], serving: pathlib.Path, facts: dict[s
       facts: what the runner knows; taken over.
 
     Returns:
-      `facts` and: blessed; failures (a sentence per missed threshold); metrics (null for NaN); pushed ({version, path,
-      anew} or null); serving; served_version (the newest standing, or null); model, tensorboard (folders); what
-      `of_examples` says; components; peak_bytes of this process and of its largest child.
+      `facts` and: update (what Trainer says of its warm start, or null); blessed; failures (a sentence per missed
+      threshold); metrics (null for NaN); pushed ({version, path, anew} or null); serving; served_version (the newest
+      standing, or null); model, tensorboard (folders); what `of_examples` says; components; peak_bytes of this process
+      and of its largest child.
     """
     report = _evaluation(results)
     pushed = None
@@ -45,6 +48,7 @@ def collect(results: dict[str, NodeResult], serving: pathlib.Path, facts: dict[s
     usage = {"self": resource.RUSAGE_SELF, "largest_child": resource.RUSAGE_CHILDREN}
     return {
         **facts,
+        "update": _update(results["Trainer"]),
         "blessed": report.blessed,
         "failures": list(report.failures),
         "metrics": {name: value if math.isfinite(value) else None for name, value in report.overall.metrics.items()},
@@ -107,6 +111,8 @@ def show(report: dict[str, Any], results: dict[str, NodeResult], screen: TextIO)
     cached = sum(component["state"] == "from the cache" for component in report["components"])
     gigabytes = {name: value / 1e9 for name, value in report["peak_bytes"].items()}
     left_out = ", ".join(f"{number:,} {kind}" for kind, number in report["rows_left_out"].items())
+    if report["update"]:
+        console.print(f"{'Updated with':<14} {_update_text(report['update'])}", markup=False)
     for label, text in (
         ("Rows left out", f"{left_out}; see {report['rejects']}" if left_out else "none"),
         ("Pushed", push),
@@ -118,6 +124,23 @@ def show(report: dict[str, Any], results: dict[str, NodeResult], screen: TextIO)
         ("Peak memory", f"{gigabytes['self']:.1f} GB, and {gigabytes['largest_child']:.1f} GB in the largest child"),
     ):
         console.print(f"{label:<14} {text}", markup=False)
+
+
+def _update(trainer: NodeResult) -> dict[str, Any] | None:
+    file = pathlib.Path(path_utils.serving_model_path(trainer.outputs["model"][0].uri), contract.RUN_FILE)
+    if not file.is_file():
+        return None
+    found: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8"))["warm_start"]
+    return found
+
+
+def _update_text(update: dict[str, Any]) -> str:
+    before, after = update["before"], update["after"]
+    tests = [f"{name}'s test {before[name]:.4f} → {after[name]:.4f}" for name in before]
+    return (
+        f"{update['new']:,} new and {update['replayed']:,} older decisions in {update['seconds']} s; "
+        f"NDCG@10 on {', '.join(tests)}"
+    )
 
 
 def _evaluation(results: dict[str, NodeResult]) -> evaluation.EvaluationReport:

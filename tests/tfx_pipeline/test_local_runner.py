@@ -201,6 +201,15 @@ def test_data_may_lie_on_any_file_system_that_tensorflow_knows(environment):
     assert str(place.data) == "gs://bucket/tables"
 
 
+def test_an_update_is_a_setting_of_one_run(environment, place):
+    update = local_runner.Place.from_environment({**environment, "PIPELINE_UPDATE": "1"})
+    assert update.run_settings.train.warm_start.enabled
+    assert not place.run_settings.train.warm_start.enabled
+    assert update.settings == place.settings
+    # Where nothing is new there is nothing to learn from either.
+    assert local_runner.fingerprint_of(update) == local_runner.fingerprint_of(place)
+
+
 def test_what_is_written_lies_on_this_machine(environment):
     with pytest.raises(settings.SettingsError, match="PIPELINE_ROOT is gs://bucket/runs; expected a folder of this"):
         local_runner.Place.from_environment({**environment, "PIPELINE_ROOT": "gs://bucket/runs"})

@@ -124,6 +124,19 @@ def test_the_baseline_is_never_the_candidate(data):
     assert "tfx_pipeline.components.baseline.BlessedBefore" in str(operators)
 
 
+def test_an_update_starts_from_what_was_blessed_on_other_examples(data):
+    before, nodes = nodes_of(data), nodes_of(data, {"train": {"warm_start": {"enabled": True}}})
+    assert set(nodes) - set(before) == {"WarmBase"}
+    assert producer(nodes["Trainer"], "base_model") == "WarmBase"
+    assert nodes["Trainer"].inputs.inputs["base_model"].min_count == 0  # the first run has none
+    assert set(nodes["WarmBase"].upstream_nodes) == {"Transform"}
+    operators = [graph for graph in nodes["WarmBase"].inputs.input_graphs.values()]
+    assert "tfx_pipeline.components.warm_base.BlessedOnOtherExamples" in str(operators)
+    # What comes after is the same gate.
+    assert [name for name in nodes if name not in ("ImportSchemaGen", "WarmBase")] == ORDER
+    assert changed(before, {name: nodes[name] for name in before}) == {"Trainer"}
+
+
 def changed(before, after):
     """Components whose own execution properties differ."""
     return {name for name, node in before.items() if node.parameters != after[name].parameters}

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from serving import contract
 from tfx_pipeline import run_report
 from tfx_pipeline.evaluation import report as evaluation_report
 from tfx_pipeline.example_gen import report as example_report
@@ -84,3 +85,20 @@ def test_the_logs_are_those_of_the_fit_that_was_validated(results, tmp_path):
     results["FinalTrainer"] = node("FinalTrainer", model=tmp_path / "final", model_run=tmp_path / "final_logs")
     report, _ = last_screen(results, tmp_path)
     assert (report["model"], report["tensorboard"]) == (str(tmp_path / "final"), str(tmp_path / "logs"))
+
+
+def test_what_an_update_learned_and_kept_is_on_the_last_screen(results, tmp_path):
+    write_counts(tmp_path, Rejects())
+    report, lines = last_screen(results, tmp_path)
+    assert report["update"] is None and not any(line.startswith("Updated") for line in lines)
+    update = {
+        "new": 1200, "replayed": 300, "yesterday": 9, "seconds": 4.5, "base": "b", "until_day": 3,
+        "before": {"yesterday": 0.41, "today": 0.3}, "after": {"yesterday": 0.4, "today": 0.35},
+    }  # fmt: skip
+    file = tmp_path / "model" / "Format-Serving" / contract.RUN_FILE
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps({"warm_start": update}))
+    report, lines = last_screen(results, tmp_path)
+    assert report["update"] == update
+    expected = "1,200 new and 300 older decisions in 4.5 s; NDCG@10 on yesterday's test 0.4100 → 0.4000, today's test"
+    assert f"Updated with   {expected} 0.3000 → 0.3500" in lines
