@@ -138,16 +138,18 @@ class ProfileMatcher(CatalogueModel):
         self.built = True
 
     def _reads(self, source: str) -> bool:
-        """Whether a source is asked for and the shop has it."""
-        missing = (source == "context" and not self._sizes.context) or (source == "sentiment" and not self._reviews())
-        return source in self._options.sources and not missing
+        """Whether a source is asked for; without declared columns there is no context."""
+        return source in self._options.sources and (source != "context" or bool(self._sizes.context))
 
     def _sources(self) -> list[str]:
         return [source for source in self._options.sources if self._reads(source)]
 
     def _reviews(self) -> list[int]:
-        """Ids of the event types that are reviews, as far as the shop has them."""
-        return [self._sizes.type_ids[name] for name in _REVIEWS if name in self._sizes.type_ids]
+        """Ids of the event types that are reviews; -1, which no event has, for one that the shop has not seen yet.
+
+        Its place is kept, so that a later update, when it has been seen, finds weights of the same shapes.
+        """
+        return [self._sizes.type_ids.get(name, -1) for name in _REVIEWS]
 
     def _widths(self) -> dict[str, list[int]]:
         """Source -> widths of what enters its encoder."""
@@ -157,7 +159,7 @@ class ProfileMatcher(CatalogueModel):
             "query": [width],
             "history": [width] * (1 + len(self._options.half_lives)),
             "context": [_CONTEXT_WIDTH] * len(self.context_embeddings),
-            "sentiment": [width] * len(self._reviews()),
+            "sentiment": [width] * len(_REVIEWS),
         }
         return {source: widths[source] for source in self._sources()}
 
@@ -261,7 +263,7 @@ class ProfileMatcher(CatalogueModel):
                 counted = tf.cast(kind, events.dtype)[:, :, tf.newaxis]
                 means.append(tf.math.divide_no_nan(tf.reduce_sum(events * counted, 1), tf.reduce_sum(counted, 1)))
             return means, tf.reduce_any(tf.reduce_any(kinds, 0), 1)
-        lived = tf.logical_and(known, tf.logical_not(tf.reduce_any(kinds, 0))) if kinds else known
+        lived = tf.logical_and(known, tf.logical_not(tf.reduce_any(kinds, 0)))
         pooled = self.pooling(events, types_, newest(inputs[features.HISTORY_GAPS_XF]), lived)
         # Right-aligned: the last event that counts is the newest.
         last = tf.reduce_max(tf.where(lived, tf.range(kept)[tf.newaxis, :], -1), 1)

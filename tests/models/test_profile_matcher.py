@@ -114,7 +114,8 @@ def test_liked_and_disliked_are_told_apart_and_are_no_history(tools, model):
     parts, there = model._events("sentiment", known, model.item_vectors())
     vectors = model.item_vectors().numpy()
     np.testing.assert_allclose(parts[0].numpy(), [vectors[1], vectors[2], np.zeros(8)], atol=1e-6)
-    np.testing.assert_allclose(parts[1].numpy(), [vectors[2], vectors[1], np.zeros(8)], atol=1e-6)
+    assert (parts[1].numpy() == 0).all()  # nobody's rating was in between
+    np.testing.assert_allclose(parts[2].numpy(), [vectors[2], vectors[1], np.zeros(8)], atol=1e-6)
     assert there.numpy().tolist() == [True, True, False]
     parts, _ = model._events("history", known, model.item_vectors())
     np.testing.assert_allclose(parts[1].numpy(), vectors[[3, 3, 3]], atol=1e-6)
@@ -140,11 +141,17 @@ def test_without_a_source_its_weights_and_its_say_are_gone(tools, source):
     assert set(less.pooled_texts) == {tokens for name, tokens in reads.items() if name != source}
 
 
-def test_a_shop_without_reviews_or_columns_has_no_such_sources():
+def test_a_shop_without_columns_has_no_context_and_one_without_reviews_keeps_their_place(tools):
     bare = dataclasses.replace(SIZES, context={}, type_ids={"click": 2})
     options = ProfileMatcherOptions(dimension=8, text_encoder=BERT)
     model = registry.entry("profile_matcher").build(options, bare, LossOptions())
-    assert list(model.encoders) == ["profile", "query", "history"]
+    assert list(model.encoders) == ["profile", "query", "history", "sentiment"]
+    assert model.encoders["sentiment"].straight.kernel.shape == [24, 8]
+    known = tools.request()
+    _, there = model._events("sentiment", known, tf.ones([6, 8]))
+    assert not there.numpy().any()
+    _, there = model._events("history", known, tf.ones([6, 8]))
+    assert there.numpy().tolist() == [True, False, False]
 
 
 def test_a_cold_candidate_is_scored_by_its_text(tools, model):
