@@ -94,9 +94,8 @@ def test_a_base_that_knows_the_test_is_refused(tiny, early, tmp_path):
 
 def test_without_anything_new_it_is_a_fit_from_scratch(tiny, early, tmp_path, capsys):
     settings, data = _settings(tiny), _data(tiny)
-    base = find_base(settings, early[1], None)
-    _, days, _ = shoppers.decision_keys(data.train_files, data.transform)
-    run, _ = _fit(settings, data, tmp_path, dataclasses.replace(base, until_day=int(days.max()) + 1))
+    known = dataclasses.replace(data, train_files=[str(pathlib.Path(early[1]).parent / "old.gz")])
+    run, _ = _fit(settings, known, tmp_path, find_base(settings, early[1], None))
     assert run["warm_start"] is None
     assert len(run["history"]) == 3
     assert "no decision is newer" in capsys.readouterr().out

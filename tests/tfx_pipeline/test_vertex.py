@@ -41,12 +41,14 @@ CONTENT = {
     },
 }
 #: One node here is two tasks there: a query for the blessing, and one for its model.
-BASELINE_TASKS = {"Baseline-model-blessing-resolver", "Baseline-model-resolver"}
+RESOLVERS = {
+    f"{name}-{what}-resolver": name for name in ("Baseline", "WarmBase") for what in ("model-blessing", "model")
+}
 
 
-@pytest.fixture(params=[False, True], ids=["plain", "final"])
+@pytest.fixture(params=[{}, {"final": True}, {"warm_start": {"enabled": True}}], ids=["plain", "final", "update"])
 def loaded(request):
-    return settings.from_dict({**CONTENT, "train": {"final": request.param}})
+    return settings.from_dict({**CONTENT, "train": request.param})
 
 
 @pytest.fixture
@@ -87,15 +89,16 @@ def parameters(task):
 
 
 def test_every_component_is_there(spec, local):
-    assert set(tasks(spec)) == set(local) - {"Baseline"} | BASELINE_TASKS
+    resolvers = {task for task, name in RESOLVERS.items() if name in local}
+    assert set(tasks(spec)) == set(local) - set(RESOLVERS.values()) | resolvers
 
 
 def test_every_edge_is_there(spec, local):
     def here(name):
-        return "Baseline" if name in BASELINE_TASKS else name
+        return RESOLVERS.get(name, name)
 
     for name, task in tasks(spec).items():
-        if name in BASELINE_TASKS:
+        if name in RESOLVERS:
             continue
         node = local[name]
         assert {here(d) for d in task.get("dependentTasks", ())} == set(node.upstream_nodes), name
@@ -117,7 +120,7 @@ def test_the_same_components_wait_for_the_blessing(spec, local):
 def test_every_container_runs_the_image_with_its_executor(spec, local):
     executors = spec["deploymentSpec"]["executors"]
     containers = {name: e["container"] for name, e in executors.items() if "container" in e}
-    assert {name.removesuffix("_executor") for name in containers} == set(local) - {"Baseline"}
+    assert {name.removesuffix("_executor") for name in containers} == set(local) - set(RESOLVERS.values())
     assert {container["image"] for container in containers.values()} == {IMAGE}
     assert {tuple(container["command"]) for container in containers.values()} == {
         ("python", "-m", "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor")
@@ -167,7 +170,7 @@ def test_every_other_argument_is_the_local_one(spec, local, loaded):
         ("Pusher", "push_destination"),
     }
     for name, node in local.items():
-        if name == "Baseline":
+        if name in RESOLVERS.values():
             continue
         there = parameters(tasks(spec)[name]) if node.parameters.parameters else {}
         assert set(there) == set(node.parameters.parameters), name
