@@ -66,6 +66,8 @@ def check_training(train: TrainSettings, model: ModelOptions) -> None:
             f"{model.entry} does not encode users; expected neither `train.adversarial.kind: vat` nor a weight of "
             "`train.contrastive` for it."
         )
+    if registry.entry(model.entry).task != "ranking" and train.warm_start.enabled:
+        raise ValueError(f"{model.entry} ranks no catalogue; expected `train.warm_start.enabled: false` for it.")
     if contrastive.weight and not (contrastive.crop or contrastive.mask or contrastive.reorder):
         raise ValueError(
             "`train.contrastive` has a weight, but no way to change a history; expected `crop`, `mask` or `reorder` "
