@@ -72,6 +72,22 @@ ITEM_BRAND_XF = "item_brand_xf"  # int64 [1]
 ITEM_PRICE_SCALED_XF = "item_price_scaled_xf"  # float [1]: z-score of log1p(price), 0 when unknown
 ITEM_PRICE_BUCKET_XF = "item_price_bucket_xf"  # int64 [1]: quantile bucket from 1, 0 when unknown
 
+# --- task `tagging`: one example is one text, with weak labels -----------------------------------------------------
+TEXT = "text"  # string [1]: a query, a review, a sentence of the user, a title or a description
+TEXT_TAGS = "text_tags"  # string [n]: tags of the user's interest
+TEXT_TAG_WEIGHTS = "text_tag_weights"  # float [n], from 0 to 1: how far each is held to be true
+TEXT_WORD_LABELS = "text_word_labels"  # string [W]: of each word, one of `text_words.WORD_LABELS`
+TEXT_SENTIMENT = "text_sentiment"  # string [1]: "positive", "negative" or "" where it is not known
+SLICE_SOURCE = "slice_source"  # "query" | "review" | "free_text" | "title" | "description"
+SLICE_LANGUAGE = "slice_language"  # "Chinese" with at least one Chinese character, else "other"
+
+TEXT_TOKENS_XF = "text_tokens_xf"  # int64 [L], 0 = padding
+TEXT_WORD_PLACES_XF = "text_word_places_xf"  # int64 [L]: place of each word's first token, 0 = no word
+TEXT_WORD_LABELS_XF = "text_word_labels_xf"  # int64 [L]: row of `text_words.WORD_LABELS` of each word, -1 = no word
+TEXT_TAGS_XF = "text_tags_xf"  # int64 [n]: row of the tag vocabulary
+TEXT_TAG_WEIGHTS_XF = "text_tag_weights_xf"  # float [n]
+TEXT_SENTIMENT_XF = "text_sentiment_xf"  # int64 [1]: 1 positive, 0 negative, -1 unknown
+
 # --- splits of the Examples artifact -----------------------------------------------------------------------------
 TRAIN_SPLIT = "train"
 EVAL_SPLIT = "eval"
@@ -83,6 +99,7 @@ ITEM_VOCABULARY = "item_vocabulary"
 EVENT_TYPE_VOCABULARY = "event_type_vocabulary"
 CATEGORY_VOCABULARY = "category_vocabulary"
 BRAND_VOCABULARY = "brand_vocabulary"
+TAG_VOCABULARY = "tag_vocabulary"
 WORDPIECE_VOCABULARY = "wordpiece_vocabulary"
 
 
@@ -129,6 +146,19 @@ SLICE_FEATURES = {
     SLICE_ITEMS: ("string", "scalar"),
     SLICE_CATEGORY: ("string", "scalar"),
     SLICE_HISTORY: ("string", "scalar"),
+}
+
+#: Raw features of the task `tagging`: name -> (dtype, "scalar" or "list").
+TEXT_FEATURES = {
+    USER_ID: ("string", "scalar"),
+    REQUEST_TIME: ("int64", "scalar"),
+    TEXT: ("string", "scalar"),
+    TEXT_TAGS: ("string", "list"),
+    TEXT_TAG_WEIGHTS: ("float", "list"),
+    TEXT_WORD_LABELS: ("string", "list"),
+    TEXT_SENTIMENT: ("string", "scalar"),
+    SLICE_SOURCE: ("string", "scalar"),
+    SLICE_LANGUAGE: ("string", "scalar"),
 }
 
 

@@ -239,6 +239,15 @@ class ProfileEncoder(tf.keras.Model):
         """[h, h], the weights of BERT's own pooler (pretrained when BERT is)."""
         return self.bert.bert.pooler.dense.kernel
 
+    def token_states(self, tokens: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """H = BERT(x), float [B, L, h]; zero where there is no token."""
+        tokens = tf.cast(tokens, tf.int32)
+        mask = tf.cast(tf.not_equal(tokens, self.pad_id), tf.int32)
+        states = tf.autograph.experimental.do_not_convert(self.bert)(
+            input_ids=tokens, attention_mask=mask, training=training and self.fine_tuning != "frozen"
+        ).last_hidden_state
+        return states * tf.cast(mask, states.dtype)[:, :, tf.newaxis]
+
     def pool(self, tokens: tf.Tensor, training: bool = False) -> tf.Tensor:
         """pool(H), float [B, h]; zero for an empty text. BERT runs only on the rows that hold a text."""
         return self._pool(tokens, training and self.fine_tuning != "frozen", self.prefix)

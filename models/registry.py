@@ -21,12 +21,13 @@ class Entry:
 
     Attributes:
       purpose: what it is for, in one line.
-      task: what it does: `ranking` (of a catalogue), `click` (how likely a candidate is clicked).
+      task: what it does: `ranking` (of a catalogue), `click` (how likely a candidate is clicked), `tagging` (of texts).
       gate_metric: the metric that says whether it is good.
       signatures: that its SavedModel has beside the default one, by the names of `serving.contract`.
       options: dataclass of what a configuration may say of it.
-      build: (options, `models.sizes.Sizes`, `models.options.LossOptions`) -> a
-        `models.candidate_model.CandidateModel`; for `ranking` a `models.catalogue_model.CatalogueModel`.
+      build: (options, sizes, `models.options.LossOptions`) -> a model: from `models.sizes.Sizes` a
+        `models.candidate_model.CandidateModel`, for `ranking` a `models.catalogue_model.CatalogueModel`; for `tagging`
+        from `models.sizes.TextSizes` a `models.tagger.ProfileTagger`.
     """
 
     purpose: str

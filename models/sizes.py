@@ -32,3 +32,20 @@ class Sizes:
     text_length: int
     days: int
     type_ids: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TextSizes:
+    """Sizes of what Transform has made of a shop's texts, for the task `tagging`.
+
+    Attributes:
+      tags: entries of the tag vocabulary.
+      wordpieces: entries of the text vocabulary.
+      special_tokens: ids of the text vocabulary that are no words, padding first.
+      mask_token: the one that stands for a hidden word.
+    """
+
+    tags: int
+    wordpieces: int
+    special_tokens: tuple[int, ...]
+    mask_token: int

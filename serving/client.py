@@ -19,6 +19,7 @@ from serving.results import (
     SignatureSpec,
     Suggestions,
     TensorSpec,
+    TextTags,
     UserProfile,
     VersionStatus,
 )
@@ -38,6 +39,7 @@ _TYPED_FIELDS = {
 _SCALARS: dict[str, Callable[[Request], Any]] = {
     features.USER_ID: lambda request: request.user_id,
     features.PROFILE_TEXT: lambda request: request.profile_text,
+    features.TEXT: lambda request: request.profile_text,
     features.QUERY: lambda request: request.query,
     features.REQUEST_TIME: lambda request: request.request_time,
     contract.PREFIX: lambda request: request.query,
@@ -59,7 +61,7 @@ def build_inputs(
     """The inputs of a named signature for a batch of requests.
 
     Args:
-      signature: `rank`, `recommend`, `search`, `profile` or `suggest`, whose prefix is a request's query.
+      signature: a named one: `suggest` reads a request's `query` as prefix, `tag` its `profile_text` as text.
       requests: B of them, at least one.
       context_columns: the model's declared context columns.
 
@@ -200,6 +202,16 @@ class Client:
         """What each request's `query`, as far as it is typed, may be completed to; nothing else of it is read."""
         return self._ask(contract.SUGGEST, requests, version, _suggestions)
 
+    @overload
+    def tag(self, texts: str, *, version: int | None = None) -> TextTags: ...
+    @overload
+    def tag(self, texts: Sequence[str], *, version: int | None = None) -> list[TextTags]: ...
+    def tag(self, texts: str | Sequence[str], *, version: int | None = None) -> TextTags | list[TextTags]:
+        """Tags, named words, sentiment and key words of each text."""
+        if isinstance(texts, str):
+            return self._ask(contract.TAG, Request(profile_text=texts), version, _text_tags)
+        return self._ask(contract.TAG, [Request(profile_text=text) for text in texts], version, _text_tags)
+
     def status(self, *, version: int | None = None) -> list[VersionStatus]:
         """State of every version the server ever tried, highest first, or of one."""
         request = protos.GetModelStatusRequest()
@@ -281,6 +293,19 @@ def _profile(request: Request, row: dict[str, Any], version: int) -> UserProfile
 def _suggestions(request: Request, row: dict[str, Any], version: int) -> Suggestions:
     texts = _texts(row[contract.SUGGESTIONS])
     return Suggestions(texts, _texts(row[contract.KINDS])[: len(texts)], row[contract.SCORES][: len(texts)], version)
+
+
+def _text_tags(request: Request, row: dict[str, Any], version: int) -> TextTags:
+    tags, words = _texts(row[contract.TAGS]), _texts(row[contract.WORDS])
+    return TextTags(
+        tags,
+        row[contract.TAG_SCORES][: len(tags)],
+        words,
+        _texts(row[contract.WORD_LABELS]),
+        row[contract.WORD_SCORES][: len(words)],
+        float(row[contract.SENTIMENT]),
+        version,
+    )
 
 
 def _texts(values: np.ndarray) -> list[str]:

@@ -17,6 +17,7 @@ RECOMMEND = "recommend"
 SEARCH = "search"
 PROFILE = "profile"
 SUGGEST = "suggest"
+TAG = "tag"
 
 # inputs that only requests have
 EXAMPLES = "examples"
@@ -36,6 +37,10 @@ TAGS = "tags"
 TAG_SCORES = "tag_scores"
 SUGGESTIONS = "suggestions"
 KINDS = "kinds"
+WORDS = "words"
+WORD_LABELS = "word_labels"
+WORD_SCORES = "word_scores"
+SENTIMENT = "sentiment"
 
 # kinds of suggestions
 QUERY_SUGGESTION = "query"
@@ -104,6 +109,7 @@ OUTPUTS = {
     SEARCH: (ITEM_IDS, SCORES),
     PROFILE: (VECTOR, TAGS, TAG_SCORES),
     SUGGEST: (SUGGESTIONS, SCORES, KINDS),
+    TAG: (TAGS, TAG_SCORES, WORDS, WORD_LABELS, WORD_SCORES, SENTIMENT),
 }
 
 _PARTS = {
@@ -112,17 +118,18 @@ _PARTS = {
     SEARCH: _USER + _FILTERS,
     PROFILE: _USER,
     SUGGEST: (Input(PREFIX, "string", 1, ""),),
+    TAG: (Input(features.TEXT, "string", 1, ""),),
 }
 
 #: Signatures about words alone, which know nothing of a user.
-_IMPERSONAL = (SUGGEST,)
+_IMPERSONAL = (SUGGEST, TAG)
 
 
 def signature_inputs(signature: str, context_columns: tuple[str, ...] = ()) -> tuple[Input, ...]:
     """The inputs of a named signature, declared context columns included where it is about a user.
 
     Args:
-      signature: `rank`, `recommend`, `search`, `profile` or `suggest` (`serving_default` takes serialized examples).
+      signature: a key of `OUTPUTS` but `serving_default`, which takes serialized examples.
       context_columns: the declared context columns (string, one a row), such as `country`.
 
     Raises:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models import text_words
+
 
 class CallError(RuntimeError):
     """A call that the server refused or did not answer; the message is one sentence.
@@ -83,6 +85,50 @@ class Suggestions:
     kinds: list[str]
     scores: np.ndarray
     version: int
+
+
+@dataclass(frozen=True)
+class TextTags:
+    """What a text says, padding removed.
+
+    Attributes:
+      tags: of the author's interest, best first.
+      tag_scores: float [tags], their probabilities.
+      words: of the text, in order.
+      word_labels: of each word: `O`, or `B-` (first) and `I-` (further word) with `product`, `brand` or `attribute`.
+      word_scores: float [words]: how much each counts as a key word; they sum to 1.
+      sentiment: probability that it is that of a content customer.
+      version: that answered.
+    """
+
+    tags: list[str]
+    tag_scores: np.ndarray
+    words: list[str]
+    word_labels: list[str]
+    word_scores: np.ndarray
+    sentiment: float
+    version: int
+
+    @property
+    def names(self) -> list[tuple[str, str]]:
+        """(phrase, kind) of everything that is named, such as ("iPhone 12", "product"), in the text's order."""
+        return [(phrase, kind) for phrase, kind, _ in self._phrases() if kind]
+
+    @property
+    def key_words(self) -> list[tuple[str, float]]:
+        """(phrase, score), best first; words of one name are one phrase, whose score is the sum of theirs."""
+        return sorted(((phrase, score) for phrase, _, score in self._phrases()), key=lambda pair: -pair[1])
+
+    def _phrases(self) -> list[tuple[str, str, float]]:
+        groups: list[tuple[list[str], str, float]] = []
+        for word, label, score in zip(self.words, self.word_labels, self.word_scores.tolist(), strict=True):
+            place, _, kind = label.partition("-")
+            if place == "I" and groups and groups[-1][1] == kind:
+                words, _, total = groups.pop()
+                groups.append(([*words, word], kind, total + score))
+            else:
+                groups.append(([word], kind, score))
+        return [(text_words.join(words), kind, score) for words, kind, score in groups]
 
 
 @dataclass(frozen=True)

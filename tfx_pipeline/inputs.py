@@ -138,15 +138,18 @@ def held_out_decisions(
     So the same ones are taken, in the same batches, however the records are spread over files.
     """
 
+    return _in_order(held_out_records(files, number), transform, settings, batch_size, texts)
+
+
+def held_out_records(files: Sequence[str], number: int) -> tf.data.Dataset:
+    """At most `number` records: those whose content has the smallest hashes, in that order."""
+
     def keyed(record: bytes) -> tuple[bytes, bytes]:
         content = tf.train.Example.FromString(record).SerializeToString(deterministic=True)
         return hashlib.blake2b(content, digest_size=16).digest(), record
 
     chosen = heapq.nsmallest(number, map(keyed, _records(files).as_numpy_iterator()))
-    records = tf.data.Dataset.from_tensor_slices(
-        tf.constant([record for _, record in chosen], tf.string, [len(chosen)])
-    )
-    return _in_order(records, transform, settings, batch_size, texts)
+    return tf.data.Dataset.from_tensor_slices(tf.constant([record for _, record in chosen], tf.string, [len(chosen)]))
 
 
 def training_decisions(

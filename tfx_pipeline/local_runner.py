@@ -39,7 +39,7 @@ if sys.path and sys.path[0] == str(pathlib.Path(__file__).resolve().parent):
     # `python tfx_pipeline/local_runner.py` puts this folder first, and its module names are not for everyone.
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from tfx_pipeline import progress, schema, source_hash
+from tfx_pipeline import progress, schema, source_hash, tasks
 from tfx_pipeline import settings as settings_lib
 from tfx_pipeline.raw_tables import make_adapter, paths
 from tfx_pipeline.raw_tables.rejects import DataError
@@ -110,9 +110,9 @@ class Place:
 
     @property
     def schema(self) -> pathlib.Path:
-        """The curated schema, which is the same for every entry."""
+        """The curated schema, which is the same for every entry of a task."""
         name = self.settings.name.removesuffix(f"_{self.entry}") if self.entry else self.settings.name
-        return schema.schema_path(self.config, name)
+        return schema.schema_path(self.config, name, tasks.task_of(self.settings.model.entry).name)
 
     @property
     def last_run(self) -> pathlib.Path:
@@ -195,16 +195,15 @@ def examples_fingerprint_of(place: Place) -> str:
     Raises:
       DataError, SettingsError: as `fingerprint_of`.
     """
-    from tfx_pipeline import pipeline
-
-    contents = source_hash.named_contents(place.settings)
+    contents, task = source_hash.named_contents(place.settings), tasks.task_of(place.settings.model.entry)
     return _hash(
         {
             **_tables_and_schema(place),
-            "settings": {
-                name: settings_lib.to_dict(getattr(place.settings, name)) for name in pipeline.TRANSFORM_SETTINGS
-            },
-            "components": [source_hash.component_hash(name, contents) for name in ("ExampleGen", "Transform")],
+            "settings": {name: settings_lib.to_dict(getattr(place.settings, name)) for name in task.example_settings},
+            "components": [
+                source_hash.component_hash(name, contents, more=task.code.get(name, ()))
+                for name in ("ExampleGen", "Transform")
+            ],
         }
     )
 

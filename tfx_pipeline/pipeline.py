@@ -20,7 +20,7 @@ from tfx.dsl.components.common import resolver
 from tfx.types import standard_artifacts
 
 from models import features
-from tfx_pipeline import evaluation, source_hash
+from tfx_pipeline import evaluation, source_hash, tasks
 from tfx_pipeline.components.anomaly_gate import AnomalyGate
 from tfx_pipeline.components.baseline import BlessedBefore
 from tfx_pipeline.components.pusher import Pusher
@@ -44,8 +44,7 @@ CHECKPOINTS = "checkpoints"
 VALIDATION_FIT = "validation"
 FINAL_FIT = "final"
 
-#: The settings that ExampleGen and Transform, or Trainer, read.
-TRANSFORM_SETTINGS = ("data", "decisions", "transform")
+#: The settings that Trainer reads.
 TRAINER_SETTINGS = ("data", "decisions", "transform", "model", "train", "serve", "export")
 
 
@@ -91,7 +90,11 @@ def create_pipeline(
       platform: of the orchestrator.
     """
     contents = source_hash.named_contents(settings)
-    hashes = {component: source_hash.component_hash(component, contents) for component in source_hash.ROOTS}
+    task = tasks.task_of(settings.model.entry)
+    hashes = {
+        component: source_hash.component_hash(component, contents, more=task.code.get(component, ()))
+        for component in source_hash.ROOTS
+    }
     final = settings.train.final
     unchecked = [features.CATALOGUE_SPLIT] if final else [features.CATALOGUE_SPLIT, features.RECENT_SPLIT]
     decisions = [features.TRAIN_SPLIT, features.EVAL_SPLIT] + ([features.RECENT_SPLIT] if final else [])
@@ -107,20 +110,20 @@ def create_pipeline(
     transform = tfx.components.Transform(
         examples=examples.outputs["examples"],
         schema=schema.outputs["schema"],
-        preprocessing_fn="tfx_pipeline.preprocessing.preprocessing_fn",
+        preprocessing_fn=task.preprocessing_fn,
         splits_config=tfx.proto.SplitsConfig(
             analyze=[features.TRAIN_SPLIT, features.CATALOGUE_SPLIT],
             transform=[*decisions, features.CATALOGUE_SPLIT],
         ),
         disable_analyzer_cache=True,
         disable_statistics=True,
-        custom_config={SETTINGS: _part(settings, TRANSFORM_SETTINGS), SOURCE_HASH: hashes["Transform"]},
+        custom_config={SETTINGS: _part(settings, task.example_settings), SOURCE_HASH: hashes["Transform"]},
     )
     transform.add_upstream_node(gate)
 
     def make_trainer(fit: str, splits: list[str], **inputs: Any) -> tfx.components.Trainer:
         return platform.trainer(
-            run_fn="tfx_pipeline.trainer.run_fn",
+            run_fn=task.run_fn,
             examples=transform.outputs["transformed_examples"],
             transform_graph=transform.outputs["transform_graph"],
             schema=schema.outputs["schema"],
@@ -147,7 +150,7 @@ def create_pipeline(
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
         example_splits=[features.EVAL_SPLIT],
-        eval_config=evaluation.eval_config(settings),
+        eval_config=tasks.function(task.eval_config)(settings),
         module_path=evaluation.__name__,
     )
     _add_hash(evaluator, hashes["Evaluator"])

@@ -186,14 +186,7 @@ def _tokenize(
     transform: settings_module.TransformSettings, texts: list[tf.Tensor], lengths: tuple[int, ...]
 ) -> list[tf.Tensor]:
     """[CLS] tokens [SEP] of each tensor of texts, cut and padded to [texts, length]; an empty text is all padding."""
-    together = tf.concat(texts, 0)
-    if transform.wordpiece == wordpiece.LEARNED:
-        special = wordpiece.special_tokens()
-        pieces = _learned_wordpiece(transform, together, special)
-    else:
-        entries = wordpiece.load_vocabulary(transform.wordpiece)
-        special = wordpiece.special_tokens(entries)
-        pieces = _given_wordpiece(tuple(entries), transform.lower_case).tokenize(together)
+    pieces, special = wordpieces(transform, tf.concat(texts, 0))
     width = max(lengths) - 2
     sizes = [tf.shape(part)[0] for part in texts]
     tokens = tf.split(pieces.to_tensor(special.pad, shape=[None, width]), sizes)
@@ -205,6 +198,17 @@ def _tokenize(
         closed = tf.where(place == 0, np.int64(special.cls), tf.where(place == last, np.int64(special.sep), body))
         framed.append(tf.where(count > 0, closed, np.int64(special.pad)))
     return framed
+
+
+def wordpieces(
+    transform: settings_module.TransformSettings, texts: tf.Tensor
+) -> tuple[tf.RaggedTensor, wordpiece.SpecialTokens]:
+    """WordPiece ids of each text of [n], without special tokens, and the ids of those; may be called once a graph."""
+    if transform.wordpiece == wordpiece.LEARNED:
+        special = wordpiece.special_tokens()
+        return _learned_wordpiece(transform, texts, special), special
+    entries = wordpiece.load_vocabulary(transform.wordpiece)
+    return _given_wordpiece(tuple(entries), transform.lower_case).tokenize(texts), wordpiece.special_tokens(entries)
 
 
 def _given_wordpiece(entries: tuple[str, ...], lower_case: bool) -> tf_text.FastBertTokenizer:

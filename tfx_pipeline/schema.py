@@ -17,24 +17,29 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from models import features
 from tfx_pipeline import settings as settings_lib
+from tfx_pipeline import tasks
 
 #: Environments: every example of train, eval and recent is complete; a request has no label and no slices.
 TRAINING = "TRAINING"
 SERVING = "SERVING"
 
-_TYPES = {"string": schema_pb2.BYTES, "int64": schema_pb2.INT, "float": schema_pb2.FLOAT}
+TYPES = {"string": schema_pb2.BYTES, "int64": schema_pb2.INT, "float": schema_pb2.FLOAT}
 
 #: Lists that every decision has at least one value of.
 _NEVER_EMPTY = (features.CANDIDATE_ITEM_IDS, features.CANDIDATE_TEXT, features.LABEL)
 
 
-def schema_path(config: str | pathlib.Path, name: str) -> pathlib.Path:
-    """Where the schema of a configuration lies: `schema/NAME/schema.pbtxt` beside its YAML."""
-    return pathlib.Path(config).parent / "schema" / name / "schema.pbtxt"
+def schema_path(config: str | pathlib.Path, name: str, task: str = tasks.RANKING) -> pathlib.Path:
+    """Where the schema of a configuration lies: `schema/NAME/schema.pbtxt` beside its YAML.
+
+    Tasks other than `ranking` have one schema for all configurations, in a folder of the task's name.
+    """
+    folder = name if task == tasks.RANKING else task
+    return pathlib.Path(config).parent / "schema" / folder / "schema.pbtxt"
 
 
 def build(context_columns: tuple[str, ...]) -> schema_pb2.Schema:
-    """The schema of the raw examples.
+    """The schema of the raw examples of the task `ranking`.
 
     Scalars that every row has, of the catalogue too, have the fixed shape [1]; so a missing or doubled value is an
     anomaly. A context column must exist but may lack values. The label and the slices are required in training and no
@@ -45,7 +50,7 @@ def build(context_columns: tuple[str, ...]) -> schema_pb2.Schema:
     """
     schema = schema_pb2.Schema(default_environment=[TRAINING, SERVING])
     for name, (dtype, kind) in features.raw_features(context_columns).items():
-        feature = schema.feature.add(name=name, type=_TYPES[dtype])
+        feature = schema.feature.add(name=name, type=TYPES[dtype])
         if name in features.CATALOGUE_FEATURES:
             feature.presence.min_fraction = 0.0
             _at_most_one(feature, kind)
@@ -72,25 +77,29 @@ def _at_most_one(feature: schema_pb2.Feature, kind: str) -> None:
         feature.value_count.max = 1
 
 
-def text(context_columns: tuple[str, ...]) -> str:
+def text(context_columns: tuple[str, ...], task: str = tasks.RANKING) -> str:
     """The schema file's content."""
-    return text_format.MessageToString(build(context_columns))
+    return text_format.MessageToString(tasks.function(tasks.TASKS[task].schema)(context_columns))
 
 
 def main(argv: list[str] | None = None) -> int:
     """Writes the schema of one configuration and says where."""
     parser = argparse.ArgumentParser(description="Writes configs/schema/NAME/schema.pbtxt from models/features.py.")
     parser.add_argument("--config", required=True, help="a runnable configuration, such as configs/demo.yaml")
+    parser.add_argument("--entry", default="", help="an entry of the zoo in place of the configuration's own")
     arguments = parser.parse_args(argv)
     try:
-        settings = settings_lib.load(arguments.config)
+        settings = settings_lib.load(arguments.config, arguments.entry)
+        own = settings_lib.load(arguments.config)
     except settings_lib.SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    path = schema_path(arguments.config, settings.name)
+    task = tasks.task_of(settings.model.entry).name
+    path = schema_path(arguments.config, own.name, task)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text(settings.data.context), encoding="utf-8")
-    print(f"{path}: {len(features.raw_features(settings.data.context))} features")
+    content = text(settings.data.context, task)
+    path.write_text(content, encoding="utf-8")
+    print(f"{path}: {len(text_format.Parse(content, schema_pb2.Schema()).feature)} features")
     return 0
 
 

@@ -21,9 +21,10 @@ from models import features, registry
 from models.options import LossOptions, ModelOptions, QueryOptions, choice, number
 from models.training_options import AdversarialOptions, ContrastiveOptions
 from serving import contract
-from tfx_pipeline import settings_checks, settings_reader
+from tfx_pipeline import settings_checks, settings_reader, tasks
 from tfx_pipeline.export_settings import ExportSettings
 from tfx_pipeline.settings_reader import SettingsError
+from tfx_pipeline.tagging.settings import TaggingSettings
 from tfx_pipeline.text_settings import AugmentationSettings, TextTrainingSettings
 from tfx_pipeline.warm_start_settings import WarmStartSettings
 
@@ -32,6 +33,9 @@ LEAVE_ONE_OUT = settings_checks.LEAVE_ONE_OUT
 
 #: The zoo's entry where a configuration names none.
 DEFAULT_ENTRY = "slice_ranker"
+
+#: Parts of a configuration that mean something to entries of one task only.
+_OF_A_TASK = ("evaluate", "serve")
 
 _SOURCES = ("free_text", "queries", "reviews", "titles")
 
@@ -318,6 +322,7 @@ class Settings:
     export: ExportSettings = field(default_factory=ExportSettings)
     beam: BeamSettings = field(default_factory=BeamSettings)
     vertex: VertexSettings = field(default_factory=VertexSettings)
+    tagging: TaggingSettings = field(default_factory=TaggingSettings)
 
 
 def load(path: str | pathlib.Path, entry: str = "") -> Settings:
@@ -327,7 +332,7 @@ def load(path: str | pathlib.Path, entry: str = "") -> Settings:
       path: of a YAML file; `include` paths are relative to the `configs` folder that holds it.
       entry: another entry of the zoo, on the same data. `ENTRY.yaml` is then included in place of the file that it
         includes from a folder `models`; of the file's own `model` and `train` nothing is left, but what `models.ENTRY`
-        says counts; the pipeline's name gets `_ENTRY` behind it.
+        says counts, and of its `evaluate` and `serve` nothing if the two entries' tasks differ; the pipeline's name gets `_ENTRY` behind it.
 
     Raises:
       SettingsError: if a file is missing, is not YAML, or holds an unknown key or an unusable value.
@@ -341,10 +346,11 @@ def load(path: str | pathlib.Path, entry: str = "") -> Settings:
     if entry:
         if entry not in registry.names():
             raise SettingsError(f"the zoo has no entry {entry!r}; expected one of {', '.join(registry.names())}.")
+        own = ("model", "train", *(() if _same_task(path, includes, content, entry) else _OF_A_TASK))
         replaced = [file for file in includes if pathlib.PurePath(file).parent.name == "models"]
         home = pathlib.PurePath(replaced[0]).parent if replaced else pathlib.PurePath("models")
         includes = (*(file for file in includes if file not in replaced), str(home / f"{entry}.yaml"))
-        content = {key: value for key, value in content.items() if key not in ("model", "train")}
+        content = {key: value for key, value in content.items() if key not in own}
         content = settings_reader.merge(content, others.get(entry, {}))
     parts = [(path.parent / file, settings_reader.read_yaml(path.parent / file)) for file in includes]
     merged: dict[str, Any] = {}
@@ -357,6 +363,15 @@ def load(path: str | pathlib.Path, entry: str = "") -> Settings:
     if not settings.name:
         raise SettingsError(f"{path}: `name` is missing; expected the pipeline's name.")
     return dataclasses.replace(settings, name=f"{settings.name}_{entry}") if entry else settings
+
+
+def _same_task(path: pathlib.Path, includes: tuple[str, ...], content: dict[str, Any], entry: str) -> bool:
+    """Whether the pipeline does for an entry what it does for the one that a configuration names itself."""
+    own: dict[str, Any] = {}
+    for part in [*(settings_reader.read_yaml(path.parent / file) for file in includes), content]:
+        own = settings_reader.merge(own, {"model": part.get("model", {})})
+    name = own["model"].get("entry", DEFAULT_ENTRY)
+    return name in registry.names() and tasks.task_of(name) is tasks.task_of(entry)
 
 
 def from_dict(content: dict[str, Any], origin: str = "settings") -> Settings:

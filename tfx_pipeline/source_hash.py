@@ -62,17 +62,23 @@ _NAMING = {
 }
 
 
-def component_hash(component: str, contents: Mapping[str, str] | None = None, base: pathlib.Path | None = None) -> str:
+def component_hash(
+    component: str,
+    contents: Mapping[str, str] | None = None,
+    base: pathlib.Path | None = None,
+    more: Iterable[str] = (),
+) -> str:
     """The hash of everything that a component of the pipeline runs: code, libraries, named files.
 
     Args:
       component: a key of `ROOTS`.
       contents: what `named_contents` found.
       base: folder that holds the packages; by default where this package is installed.
+      more: modules or packages beside, where its code starts too.
     """
     naming = _NAMING.get(component, ())
     named = [f"{name} {value}" for name, value in sorted((contents or {}).items()) if name.startswith(naming)]
-    parts = [source_hash(ROOTS[component], base), *versions(), *named]
+    parts = [source_hash((*ROOTS[component], *more), base), *versions(), *named]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

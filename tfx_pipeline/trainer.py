@@ -98,9 +98,15 @@ class Hardware:
 
 
 def run_fn(fn_args: FnArgs) -> None:
-    """Called by TFX's Trainer.
+    """Called by TFX's Trainer for the task `ranking`; see `run`."""
+    run(fn_args, fit_and_export)
+
+
+def run(fn_args: FnArgs, fit_and_export: Callable[..., Any]) -> None:
+    """Fits and exports what TFX's Trainer asks for.
 
     Args:
+      fit_and_export: of the task; called as this module's.
       fn_args: with `custom_config` holding `settings`, `fit` (`validation` or `final`), `checkpoints` (a folder) and
         `source_hash`. A final fit finds the validation run's model in `base_model`, a warm start the model that it
         starts from, if there is one.
@@ -117,6 +123,7 @@ def run_fn(fn_args: FnArgs) -> None:
         sort_keys=True,
     )
     checkpoints = f"{config['checkpoints']}/{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    base = find_base(settings, fn_args.base_model, final)
     fit_and_export(
         settings,
         data,
@@ -124,7 +131,7 @@ def run_fn(fn_args: FnArgs) -> None:
         log_dir=fn_args.model_run_dir,
         checkpoints=checkpoints,
         final=final,
-        base=find_base(settings, fn_args.base_model, final),
+        **({} if base is None else {"base": base}),  # settings see to it that only rankings start from a model
     )
     if tf.io.gfile.exists(checkpoints):
         tf.io.gfile.rmtree(checkpoints)
@@ -213,11 +220,11 @@ def fit(
     """
     train = settings.train
     tf.keras.utils.set_random_seed(train.seed)
-    hardware = _hardware(train)
+    hardware = hardware_of(train)
     print(f"  training on {hardware.name}", flush=True)
     until = None if final else inputs.first_request_day(data.eval_files, data.transform)
     catalogue = inputs.read_catalogue(data.catalogue_files, data.transform, settings, until_day=until)
-    with _precision(hardware.policy):
+    with precision(hardware.policy):
         with hardware.strategy.scope():
             model = build_model(settings, data.transform, catalogue)
         held_out = _held_out(settings, data, model, catalogue)
@@ -374,7 +381,7 @@ def _goodness(train: settings_module.TrainSettings, validation: Validation) -> C
 
 def in_float32(model: CandidateModel) -> CandidateModel:
     """A model that computes in float32 whatever precision `model` was built with; same variables."""
-    with _precision(_FLOAT32):
+    with precision(_FLOAT32):
         return twin(model)
 
 
@@ -386,7 +393,7 @@ def build_model(settings: Settings, transform: tft.TFTransformOutput, catalogue:
     return model
 
 
-def _hardware(train: settings_module.TrainSettings) -> Hardware:
+def hardware_of(train: settings_module.TrainSettings) -> Hardware:
     """One replica for each logical GPU, or else for each logical CPU (one, unless the process has split it)."""
     gpus = [] if train.device == "cpu" else tf.config.list_logical_devices("GPU")
     if train.device == "gpu" and not gpus:
@@ -403,7 +410,8 @@ def _hardware(train: settings_module.TrainSettings) -> Hardware:
 
 
 @contextlib.contextmanager
-def _precision(policy: str) -> Iterator[None]:
+def precision(policy: str) -> Iterator[None]:
+    """Within it layers are made with this policy of Keras."""
     before = tf.keras.mixed_precision.global_policy()
     tf.keras.mixed_precision.set_global_policy(policy)
     try:

@@ -20,7 +20,7 @@ from tfx import v1 as tfx
 from tfx.dsl.input_resolution.strategies import latest_blessed_model_strategy
 from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 
-from tfx_pipeline import pipeline, schema
+from tfx_pipeline import pipeline, schema, tasks
 from tfx_pipeline import settings as settings_lib
 from tfx_pipeline.raw_tables.paths import path_of
 from tfx_pipeline.raw_tables.rejects import DataError
@@ -59,7 +59,7 @@ def make_pipeline(settings: Settings, config: pathlib.Path, data_path: str) -> t
         raise settings_lib.SettingsError(
             f"{data_path}: is a path of this machine; expected one such as gs://BUCKET/tables."
         )
-    local_schema = schema.schema_path(config, settings.name)
+    local_schema = schema.schema_path(config, settings.name, tasks.task_of(settings.model.entry).name)
     if not local_schema.is_file():
         raise settings_lib.SettingsError(
             f"{local_schema}: is missing; write it with `python -m tfx_pipeline.schema --config {config}`."
@@ -69,7 +69,7 @@ def make_pipeline(settings: Settings, config: pathlib.Path, data_path: str) -> t
         pipeline_root=f"{vertex.root.rstrip('/')}/{settings.name}",
         data_path=data_path,
         serving_dir=f"{vertex.serving.rstrip('/')}/{settings.serve.model_name}",
-        schema_file=f"{IMAGE_HOME}/configs/schema/{settings.name}/{local_schema.name}",
+        schema_file=f"{IMAGE_HOME}/configs/schema/{local_schema.parent.name}/{local_schema.name}",
         schema_hash=pipeline.file_hash(local_schema),
         platform=pipeline.Platform(
             trainer=_google.Trainer,

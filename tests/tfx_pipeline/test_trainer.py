@@ -309,7 +309,7 @@ def test_lora_learns_after_pretraining_and_is_merged_at_the_end(data, tmp_path):
 def test_half_precision_ends_with_the_fit(data, tmp_path, monkeypatch):
     """The fit runs under the policy; what comes out computes in float32, and the policy is what it was."""
     half = trainer.Hardware(tf.distribute.get_strategy(), "the CPU", "mixed_float16")
-    monkeypatch.setattr(trainer, "_hardware", lambda train: half)
+    monkeypatch.setattr(trainer, "hardware_of", lambda train: half)
     trained_in = []
     train_step = Ranker.train_step
 
@@ -333,7 +333,7 @@ def test_half_precision_ends_with_the_fit(data, tmp_path, monkeypatch):
     assert {layer.compute_dtype for layer in layers} == {"float32"}
     batch = next(iter(result.held_out))[0]
     assert {tensor.dtype for tensor in batch.values()} == {tf.float32, tf.int64}
-    with trainer._precision("mixed_float16"):
+    with trainer.precision("mixed_float16"):
         mixed = Ranker.from_config(model.get_config())
     mixed.set_weights(model.get_weights())
     twin = trainer.in_float32(mixed)

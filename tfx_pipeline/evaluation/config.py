@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow_model_analysis as tfma
@@ -17,28 +18,57 @@ from tfx_pipeline.settings import Settings, SettingsError
 
 
 def eval_config(settings: Settings) -> tfma.EvalConfig:
+    """What Evaluator computes and what it blesses for the task `ranking`; see `make`.
+
+    Args:
+      settings: of the pipeline; `evaluate`, and `data.context` for slices on context columns.
+    """
+    return make(
+        settings,
+        metric=_ranking_class,
+        slices=(*features.SLICE_FEATURES, *settings.data.context),
+        model=tfma.ModelSpec(
+            signature_name=contract.SERVING_DEFAULT,
+            label_key=features.LABEL,
+            prediction_key=contract.SCORES,
+            model_type=tfma.TF_GENERIC,
+        ),
+    )
+
+
+def make(
+    settings: Settings,
+    *,
+    metric: Callable[[str], type[tfma.metrics.Metric]],
+    slices: tuple[str, ...],
+    model: tfma.ModelSpec,
+) -> tfma.EvalConfig:
     """What Evaluator computes and what it blesses.
 
     Slices are reported; only those in `slice_thresholds` block. A threshold of a slice feature holds for each value
     that has examples; when no example has the feature at all, the model is refused.
 
     Args:
-      settings: of the pipeline; `evaluate`, and `data.context` for slices on context columns.
+      settings: of the pipeline; `evaluate` is read.
+      metric: the class of a metric by its name; raises a ValueError for a name that is none.
+      slices: features that examples may be sliced by.
+      model: how it is asked and what holds its labels.
 
     Raises:
       SettingsError: if there is no threshold (Evaluator would bless nothing), if a threshold is set for a metric or
         a slice that is not computed, or if a metric, slice or drop is unusable.
     """
     evaluate = settings.evaluate
-    _check(settings)
+    _check(settings, metric, slices)
     overall = tfma.SlicingSpec()
-    slices = {name: tfma.SlicingSpec(feature_keys=[name]) for name in evaluate.slices}
+    specs = {name: tfma.SlicingSpec(feature_keys=[name]) for name in evaluate.slices}
 
     metrics = [tfma.MetricConfig(class_name="ExampleCount")]
     for name in evaluate.metrics:
-        kind = ClickMetric if name in CLICK_METRICS else RankingMetric
-        metric = tfma.MetricConfig(class_name=kind.__name__, module=kind.__module__, config=json.dumps({"name": name}))
-        lower = name in LOWER_IS_BETTER
+        kind, lower = metric(name), name in LOWER_IS_BETTER
+        computed = tfma.MetricConfig(
+            class_name=kind.__name__, module=kind.__module__, config=json.dumps({"name": name})
+        )
         threshold = tfma.MetricThreshold()
         if name in evaluate.thresholds:
             threshold.value_threshold.CopyFrom(_bound(evaluate.thresholds[name], lower))
@@ -48,28 +78,21 @@ def eval_config(settings: Settings) -> tfma.EvalConfig:
             threshold.change_threshold.absolute.value = evaluate.max_drop[name] * (1 if lower else -1)
         if threshold.ByteSize():
             # As a threshold of the overall slice: `MetricConfig.threshold` would hold for every slice.
-            metric.per_slice_thresholds.append(
+            computed.per_slice_thresholds.append(
                 tfma.PerSliceMetricThreshold(slicing_specs=[overall], threshold=threshold)
             )
         for feature, bounds in evaluate.slice_thresholds.items():
             if name in bounds:
                 threshold = tfma.MetricThreshold()
                 threshold.value_threshold.CopyFrom(_bound(bounds[name], lower))
-                metric.per_slice_thresholds.append(
-                    tfma.PerSliceMetricThreshold(slicing_specs=[slices[feature]], threshold=threshold)
+                computed.per_slice_thresholds.append(
+                    tfma.PerSliceMetricThreshold(slicing_specs=[specs[feature]], threshold=threshold)
                 )
-        metrics.append(metric)
+        metrics.append(computed)
 
     config = tfma.EvalConfig(
-        model_specs=[
-            tfma.ModelSpec(
-                signature_name=contract.SERVING_DEFAULT,
-                label_key=features.LABEL,
-                prediction_key=contract.SCORES,
-                model_type=tfma.TF_GENERIC,
-            )
-        ],
-        slicing_specs=[overall, *slices.values()],
+        model_specs=[model],
+        slicing_specs=[overall, *specs.values()],
         metrics_specs=[tfma.MetricsSpec(metrics=metrics)],
     )
     config.options.include_default_metrics.value = False
@@ -82,7 +105,18 @@ def _bound(value: float, lower_is_better: bool) -> tfma.GenericValueThreshold:
     return threshold
 
 
-def _check(settings: Settings) -> None:
+def _ranking_class(name: str) -> type[tfma.metrics.Metric]:
+    """The class of a metric of candidate lists, or of clicks; raises ValueError for any other name."""
+    if name in CLICK_METRICS:
+        return ClickMetric
+    try:
+        ranking_metric(name)
+    except ValueError as error:
+        raise ValueError(f"{str(error).rstrip('.')}; of clicks there are {', '.join(CLICK_METRICS)}.") from None
+    return RankingMetric
+
+
+def _check(settings: Settings, metric: Callable[[str], Any], slices: tuple[str, ...]) -> None:
     evaluate = settings.evaluate
 
     def known(where: str, names: Any, expected: Any) -> None:
@@ -91,14 +125,11 @@ def _check(settings: Settings) -> None:
                 raise SettingsError(f"`{where}` names {name!r}; expected one of {', '.join(expected)}.")
 
     for name in evaluate.metrics:
-        if name in CLICK_METRICS:
-            continue
         try:
-            ranking_metric(name)
+            metric(name)
         except ValueError as error:
-            clicks = f"; of clicks there are {', '.join(CLICK_METRICS)}."
-            raise SettingsError(f"`evaluate.metrics`: {str(error).rstrip('.')}{clicks}") from None
-    known("evaluate.slices", evaluate.slices, (*features.SLICE_FEATURES, *settings.data.context))
+            raise SettingsError(f"`evaluate.metrics`: {error}") from None
+    known("evaluate.slices", evaluate.slices, slices)
     known("evaluate.thresholds", evaluate.thresholds, evaluate.metrics)
     known("evaluate.max_drop", evaluate.max_drop, evaluate.metrics)
     known("evaluate.slice_thresholds", evaluate.slice_thresholds, evaluate.slices)

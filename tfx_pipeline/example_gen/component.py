@@ -12,6 +12,7 @@ from tfx.v1 import proto
 
 from models import features
 from tfx_pipeline import settings as settings_lib
+from tfx_pipeline import tasks
 from tfx_pipeline.example_gen.executor import Executor
 from tfx_pipeline.raw_tables import make_adapter
 from tfx_pipeline.raw_tables.paths import Path
@@ -27,17 +28,18 @@ def example_gen(data_path: str, settings: settings_lib.Settings, source_hash: st
     Args:
       data_path: the folder of the tables, or the one file of a data set that is a single file. A path on another file
         system (gs://...) is not looked at before the pipeline runs.
-      settings: `data` and `decisions` are read.
+      settings: the entry's task is read of it, and the parts that this builds examples from.
       source_hash: of the code, since TFX does not hash it.
 
     Raises:
       DataError: if a file that the settings name is not there.
     """
     path = pathlib.PurePosixPath(data_path)
+    task = tasks.task_of(settings.model.entry)
     content: dict[str, Any] = {
+        "task": task.name,
         "settings": {
-            "data": settings_lib.to_dict(settings.data),
-            "decisions": settings_lib.to_dict(settings.decisions),
+            name: settings_lib.to_dict(getattr(settings, name)) for name in task.example_settings if name != "transform"
         },
         "source_hash": source_hash,
     }

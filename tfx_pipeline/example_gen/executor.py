@@ -6,7 +6,6 @@ import collections
 import json
 import re
 import time
-from collections.abc import Iterable
 from typing import Any
 
 import apache_beam as beam
@@ -17,12 +16,12 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.v1 import proto
 
-from models import features
 from tfx_pipeline import settings as settings_lib
-from tfx_pipeline.example_gen import examples, report, stages
+from tfx_pipeline import tasks
+from tfx_pipeline.example_gen import report, stages
 from tfx_pipeline.example_gen.boundaries import Boundaries
-from tfx_pipeline.example_gen.decisions import SPLITS
 from tfx_pipeline.example_gen.item_table import ItemStats, ItemTable
+from tfx_pipeline.example_gen.shop import Shop, Splits
 from tfx_pipeline.raw_tables import make_adapter
 from tfx_pipeline.raw_tables.rejects import DataError, Rejects
 
@@ -32,7 +31,7 @@ _One = beam.pvalue.AsSingleton
 class Executor(base_example_gen_executor.BaseExampleGenExecutor):
     """Builds the splits `train`, `eval`, `recent` and `catalogue` with Beam.
 
-    `exec_properties["custom_config"]` holds the settings of data and decisions, as `component.example_gen` writes them;
+    `exec_properties["custom_config"]` holds task and settings, as `component.example_gen` writes them;
     `input_base` and the input pattern say where the tables lie. Beside the splits, the Examples artifact gets
     `counts.json` (rows, decisions, boundaries, and what was left out, by reason) and `rejects.jsonl`.
 
@@ -112,32 +111,31 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
             | "ListStats" >> beam.combiners.ToList()
             | "Stats" >> beam.Map(lambda parts, items: ItemStats.combine(parts, len(items), leave_one_out), table)
         )
-        built = shards_in_time | "BuildExamples" >> beam.ParDo(
-            stages.BuildExamples(decisions, data.context), table, _One(boundaries), _One(stats)
-        ).with_outputs(*SPLITS, stages.COUNTS)
-        catalogue = (
-            pipeline
-            | "OneCatalogue" >> beam.Create([None])
-            | "Catalogue" >> beam.FlatMap(_catalogue, table, _One(stats), _One(boundaries))
-        )
+        shop = Shop(pipeline, settings, shards_in_time, table, _One(boundaries), _One(stats))
+        splits: Splits = tasks.function(tasks.TASKS[_custom_config(exec_properties)["task"]].build_examples)(shop)
         _ = (
-            built[stages.COUNTS]
+            splits.counts
             | "ListCounts" >> beam.combiners.ToList()
             | "WriteReport"
             >> beam.Map(_write_report, self._uri, _One(rejects), table, _One(stats), _One(boundaries), _One(times))
         )
-        return {**{split: built[split] for split in SPLITS}, features.CATALOGUE_SPLIT: catalogue}
+        return splits.examples
 
 
 def read_properties(exec_properties: dict[str, Any]) -> tuple[settings_lib.Settings, str]:
     """The settings and the path of the data, from the execution properties that the component set."""
-    packed = json_format.Parse(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY], proto.CustomConfig())
-    content = struct_pb2.Struct()
-    packed.custom_config.Unpack(content)
-    settings = settings_lib.from_dict(json_format.MessageToDict(content)["settings"], "ExampleGen's custom_config")
+    settings = settings_lib.from_dict(_custom_config(exec_properties)["settings"], "ExampleGen's custom_config")
     inputs = json_format.Parse(exec_properties[standard_component_specs.INPUT_CONFIG_KEY], proto.Input())
     base, pattern = exec_properties[standard_component_specs.INPUT_BASE_KEY], inputs.splits[0].pattern
     return settings, base if "*" in pattern else f"{base}/{pattern}"
+
+
+def _custom_config(exec_properties: dict[str, Any]) -> dict[str, Any]:
+    packed = json_format.Parse(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY], proto.CustomConfig())
+    content = struct_pb2.Struct()
+    packed.custom_config.Unpack(content)
+    found: dict[str, Any] = json_format.MessageToDict(content)
+    return found
 
 
 def _plain(error: Exception) -> Exception:
@@ -159,10 +157,6 @@ def _time_range(ranges: list[tuple[int, int]], checked: Rejects) -> tuple[int, i
     if not ranges:
         raise DataError("no event is left; expected at least one event of a known item.")
     return min(first for first, _ in ranges), max(last for _, last in ranges)
-
-
-def _catalogue(_: None, table: ItemTable, stats: ItemStats, boundaries: Boundaries) -> Iterable[bytes]:
-    return map(examples.serialize, examples.catalogue(table, stats, boundaries))
 
 
 def _write_report(

@@ -31,7 +31,7 @@ class ItemTable:
       items: `ITEM_COLUMNS`, one row an item.
 
     Attributes:
-      ids, titles, texts, categories, brands: object arrays of `str`.
+      ids, titles, descriptions, texts, categories, brands: object arrays of `str`.
       prices: float64, NaN when unknown.
       first_seen: int64 seconds, 0 when the table does not say.
       category_codes: int64, 0 for items without a category.
@@ -41,6 +41,7 @@ class ItemTable:
         items = items.sort_values("item_id", kind="stable")
         self.ids = items["item_id"].to_numpy(object)
         self.titles = items["title"].to_numpy(object)
+        self.descriptions = items["description"].to_numpy(object)
         self.categories = items["category"].to_numpy(object)
         self.brands = items["brand"].to_numpy(object)
         self.prices = items["price"].to_numpy(np.float64)

@@ -245,7 +245,7 @@ def _queries(
     typo = (form >= 0) & (rng.random(n) < TYPO_SHARE)
     places = rng.random(n)
     for row in np.flatnonzero(typo):
-        query[row] = _mistyped(query[row], places[row], bool(language[row] == words.CHINESE))
+        query[row] = mistyped(query[row], places[row], bool(language[row] == words.CHINESE))
     return (
         terms,
         query,
@@ -253,7 +253,7 @@ def _queries(
     )
 
 
-def _mistyped(text: str, place: float, chinese: bool) -> str:
+def mistyped(text: str, place: float, chinese: bool) -> str:
     """Swaps two neighbouring letters, or leaves out a Chinese character."""
     if len(text) < 3:
         return text

@@ -1,0 +1,1 @@
+"""The task `tagging`: texts with weak labels in, a model that reads them out; see `tfx_pipeline.tasks`."""
