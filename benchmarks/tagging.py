@@ -3,13 +3,13 @@
     python -m benchmarks.tagging --config configs/demo.yaml --data runs/demo/data [--entry profile_tagger] \
         [--servable DIR]
 
-Texts are the queries and reviews written between `decisions.train_until` and `decisions.eval_until`; their true tags are
-the generator's (`tfx_pipeline.raw_tables.synthetic_tags`), which no model has seen: it learns from weak labels. Macro and
-micro precision, recall and F1 over all texts, and macro-F1 of queries and of reviews alone. Beside the model:
+Texts are the queries and reviews written between `decisions.train_until` and `decisions.eval_until`; their true tags
+are the generator's (`tfx_pipeline.raw_tables.synthetic_tags`), which no model has seen: it learns from weak labels.
+Macro and micro precision, recall and F1 over all texts, and macro-F1 of queries and of reviews alone. Beside the model:
 
-* `oracle`: the generator's own P(tag | text); of each tag what maximises the F1 expected by these probabilities is said;
+* `oracle`: the generator's own P(tag | text); of each tag what maximises the F1 expected by these probabilities;
 * `lexicon`: the tags that a text names, by longest match with what the catalogue before `train_until` calls things;
-* `popularity`: the tags most frequent before `train_until`, for every text the same, as many as maximise micro-F1 there;
+* `popularity`: the tags most frequent before `train_until`, the same for every text, as many as maximise micro-F1;
 * `chance`: each tag said of texts at random, as often as it is true: its precision, recall and F1 are its frequency.
 
 `share_of_oracle` is (macro-F1 - chance) / (oracle - chance). Thresholds of the model are those it was exported with,
@@ -108,8 +108,9 @@ def lines(options: argparse.Namespace) -> list[dict[str, Any]]:
     best = scores(true, said["oracle"])["tag_macro_f1"]
     found = []
     for name, matrix in said.items():
-        line = {"task": TASK, "model": name, "n": len(texts), **_parts(true, matrix, texts)}
-        line["share_of_oracle"] = (line["tag_macro_f1"] - chance) / (best - chance)
+        metrics = _parts(true, matrix, texts)
+        line: dict[str, Any] = {"task": TASK, "model": name, "n": len(texts), **metrics}
+        line["share_of_oracle"] = (metrics["tag_macro_f1"] - chance) / (best - chance)
         if name == settings.model.entry:
             line |= {
                 "servable": str(model),

@@ -2,7 +2,7 @@
 
 For each class the right decisions (tp), the wrong ones (fp) and the missed ones (fn) are counted over all texts, and
 
-    precision = tp / (tp + fp)    recall = tp / (tp + fn)    F1 = 2·tp / (2·tp + fp + fn)    (0 where nothing is divided)
+    precision = tp / (tp + fp)    recall = tp / (tp + fn)    F1 = 2·tp / (2·tp + fp + fn)    (0 for 0 / 0)
 
 `macro` is the mean over the classes that were true or decided at least once, `micro` is of the sums over classes.
 """

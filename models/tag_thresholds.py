@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-#: A tag that fewer texts have shares the threshold of all: its own would follow a handful of texts.
-LEAST = 10
+#: A tag that fewer texts have shares the threshold of all: its own would follow a handful of texts. (Halves of the
+#: synthetic shop's held-out texts, thresholds chosen on one and measured on the other, 40 times: macro-F1 .884 with
+#: 10, .887 with 30 and with one threshold for all.)
+LEAST = 30
 
 _GRID = np.linspace(0.02, 0.9, 45)
 

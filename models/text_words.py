@@ -23,7 +23,7 @@ POSITIVE, NEGATIVE = "positive", "negative"
 
 #: Ideographs: extension A, the main block, compatibility.
 _CHINESE = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF))
-#: What stands between words: controls, spaces, punctuation and symbols of Latin, general, Chinese and full-width blocks.
+#: What stands between words: controls, spaces, punctuation, symbols; of Latin, general, Chinese and full-width blocks.
 _SEPARATORS = (
     (0x00, 0x2F),
     (0x3A, 0x40),

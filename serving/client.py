@@ -203,7 +203,7 @@ class Client:
         return self._ask(contract.SUGGEST, requests, version, _suggestions)
 
     @overload
-    def tag(self, texts: str, *, version: int | None = None) -> TextTags: ...
+    def tag(self, texts: str, *, version: int | None = None) -> TextTags: ...  # type: ignore[overload-overlap]
     @overload
     def tag(self, texts: Sequence[str], *, version: int | None = None) -> list[TextTags]: ...
     def tag(self, texts: str | Sequence[str], *, version: int | None = None) -> TextTags | list[TextTags]:

@@ -332,7 +332,8 @@ def load(path: str | pathlib.Path, entry: str = "") -> Settings:
       path: of a YAML file; `include` paths are relative to the `configs` folder that holds it.
       entry: another entry of the zoo, on the same data. `ENTRY.yaml` is then included in place of the file that it
         includes from a folder `models`; of the file's own `model` and `train` nothing is left, but what `models.ENTRY`
-        says counts, and of its `evaluate` and `serve` nothing if the two entries' tasks differ; the pipeline's name gets `_ENTRY` behind it.
+        says counts (and nothing of its `evaluate` and `serve` if its own entry has another task); the pipeline's name
+        gets `_ENTRY` behind it.
 
     Raises:
       SettingsError: if a file is missing, is not YAML, or holds an unknown key or an unusable value.

@@ -14,8 +14,8 @@ from serving import contract
 from serving.client import Client, build_inputs
 from serving.requests import Request
 from serving.server.process import ServerProcess
+from tfx_pipeline import schema, trainer
 from tfx_pipeline import settings as settings_lib
-from tfx_pipeline import trainer
 from tfx_pipeline.export import export
 from tfx_pipeline.export_settings import WEIGHT_KINDS, ExportSettings
 
@@ -144,6 +144,27 @@ def test_an_entry_that_tells_clicks_goes_through_the_pipeline_and_answers(tiny, 
         request = Request(candidates=["a", "b"], candidate_text=["waterproof boots", "green tea"])
         first, second = client.rank(request).scores
         assert np.isfinite([first, second]).all() and first != second
+
+
+@pytest.mark.long
+def test_a_tagger_goes_through_the_pipeline_and_answers(tiny_shop):
+    own = yaml.safe_load((tiny_shop.folder / "tiny.yaml").read_text(encoding="utf-8"))
+    # The tiny log is too short for a good tagger: what is asked here is the way, not the quality.
+    part = {"train": {"epochs": 6, "batch_size": 32}, "evaluate": {"thresholds": {"tag_macro_f1": 0.05}}}
+    own["models"] = {"profile_tagger": part}
+    config = tiny_shop.folder / "tagger.yaml"
+    config.write_text(yaml.safe_dump(own), encoding="utf-8")
+    assert schema.main(["--config", str(config), "--entry", "profile_tagger"]) == 0
+    printed = tiny_shop.run(PIPELINE_CONFIG=str(config), PIPELINE_ENTRY="profile_tagger")
+    serving = tiny_shop.folder / "runs" / "tiny_profile_tagger" / "serving" / "tagger"
+    assert list(serving.glob("[0-9]*/saved_model.pb")), printed
+    with ServerProcess(pathlib.Path(serving), "tagger") as server, Client(server.address, "tagger", CONTEXT) as client:
+        first, second = client.tag(["large frying pan", "平底锅"])
+        assert first.words == ["large", "frying", "pan"] and len(second.word_labels) == 3
+        assert "frying pan" in first.tags and "Kitchen" in second.tags
+        assert first.names == [("large", "attribute"), ("frying pan", "product")]
+        profile = client.profile(Request(profile_text="large frying pan", context={"country": "US"}))
+        assert profile.tags == first.tags and profile.vector.shape == (128,)
 
 
 @pytest.mark.long

@@ -5,9 +5,9 @@ brand; a review is about the product that it names. Those are the true tags: the
 product's English name, the brand.
 
 The oracle is Bayes' rule over the generator's own ways of writing: every text that it can produce for an item (form,
-attribute, synonym, typo, spaces left out) with its probability gives P(tag | text), exactly but for two simplifications:
-the reader does not know the author or the date, so categories and habits have the shares of all sessions, and items of a
-category are asked for in proportion to their weight times the share of sessions at which they were there.
+attribute, synonym, typo, spaces left out) with its probability gives P(tag | text). The reader knows neither the author
+nor the date, so categories and habits have the shares of all sessions, and items of a category are asked for in
+proportion to their weight times the share of sessions at which they were there.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Oracle:
         return np.stack(rows) if rows else np.zeros([0, len(self.tags)])
 
     def _posteriors(self, written: Iterator[tuple[str, tuple[str, ...], float]]) -> dict[str, Array]:
-        total: collections.Counter[str] = collections.Counter()
+        total: dict[str, float] = collections.defaultdict(float)
         of_tag: dict[str, Array] = {}
         for text, tags, probability in written:
             total[text] += probability
@@ -132,13 +132,13 @@ def _queries(
     items: Items, anchors: Array, languages: tuple[float, float]
 ) -> Iterator[tuple[str, tuple[str, ...], float]]:
     """(text, its true tags, probability) of every way to write a query."""
-    meant: collections.Counter[tuple[int, int, tuple[tuple[int, float], ...]]] = collections.Counter()
+    meant: dict[tuple[int, int, tuple[tuple[int, float], ...]], float] = collections.defaultdict(float)
     for row, share in enumerate(anchors.tolist()):
         first, second = items.attributes[row].tolist()
-        attributes = ((first, 1.0),) if second < 0 else ((first, 0.5), (second, 0.5))
-        meant[int(items.product[row]), int(items.brand[row]), attributes] += share
+        wanted = ((first, 1.0),) if second < 0 else ((first, 0.5), (second, 0.5))
+        meant[int(items.product[row]), int(items.brand[row]), wanted] += share
     synonym, other = sessions_of.PRODUCT_SYNONYM_SHARE, sessions_of.ATTRIBUTE_SYNONYM_SHARE
-    terms: collections.Counter[tuple[int, str, tuple[str, ...]]] = collections.Counter()
+    terms: dict[tuple[int, str, tuple[str, ...]], float] = collections.defaultdict(float)
     for (kind, brand, attributes), share in meant.items():
         product, category = words.PRODUCTS[kind], kind // words.PRODUCTS_PER_CATEGORY
         parts = category_tags(category)
@@ -186,7 +186,7 @@ def _typed(text: str, chinese: bool) -> Iterator[tuple[str, float]]:
 
 
 def _reviews(items: Items, anchors: Array) -> Iterator[tuple[str, tuple[str, ...], float]]:
-    shares: collections.Counter[tuple[int, int]] = collections.Counter()
+    shares: dict[tuple[int, int], float] = collections.defaultdict(float)
     for row, share in enumerate(anchors.tolist()):
         shares[int(items.product[row]), int(items.attributes[row, 0])] += share
     for (kind, attribute), share in shares.items():

@@ -108,11 +108,11 @@ class _CountsPreprocessor(metric_types.Preprocessor):
             counts.add_pairs(labels, answers, text_words.OUTSIDE)
             yield counts.counts, bool(labels)
         else:
-            true = _text(_row(_labels(extracts[tfma.LABELS_KEY], self._model_name))[0])
+            feeling = _text(_row(_labels(extracts[tfma.LABELS_KEY], self._model_name))[0])
             content = float(_row(found[contract.SENTIMENT])[0]) >= 0.5
-            if true:
-                counts.add({true}, {text_words.POSITIVE if content else text_words.NEGATIVE})
-            yield counts.counts, bool(true)
+            if feeling:
+                counts.add({feeling}, {text_words.POSITIVE if content else text_words.NEGATIVE})
+            yield counts.counts, bool(feeling)
 
 
 def _labels(value: Any, model_name: str) -> Any:

@@ -14,8 +14,10 @@ from tfx_pipeline.example_gen import examples, report, stages
 from tfx_pipeline.example_gen.boundaries import Boundaries
 from tfx_pipeline.example_gen.decisions import SPLITS
 from tfx_pipeline.example_gen.item_table import ItemStats, ItemTable
+from tfx_pipeline.example_gen.sampling import generator
 from tfx_pipeline.example_gen.shop import Shop, Splits
 from tfx_pipeline.tagging import texts
+from tfx_pipeline.tagging.typos import mistyped
 from tfx_pipeline.tagging.weak_labels import GIVEN, Labeller
 
 
@@ -36,7 +38,10 @@ def build(shop: Shop) -> Splits:
         | "OneLexicon" >> beam.Create([None])
         | "LearnLexicon"
         >> beam.Map(
-            lambda _, *inputs: texts.make_labeller(*inputs, settings.tagging), shop.table, shop.stats, shop.boundaries
+            lambda _, table, stats, boundaries: texts.make_labeller(table, stats, boundaries, settings.tagging),
+            shop.table,
+            shop.stats,
+            shop.boundaries,
         )
     )
     of_users = shop.shards | "UserTexts" >> beam.ParDo(
@@ -72,10 +77,20 @@ class UserTexts(beam.DoFn):
         for written in texts.of_users(events, users, reviews, table, labels, settings.tagging.sources):
             labelled = list(texts.label(written, labeller, boundaries))
             counts["texts of which nothing is known, or outside of the splits"] += not labelled
-            yield from _outputs(labelled, counts)
+            yield from _outputs(self._with_copies(labelled), counts)
         counts[report.USERS] += events["user_id"].nunique()
         counts[report.EVENTS] += len(events)
         yield beam.pvalue.TaggedOutput(stages.COUNTS, counts)
+
+    def _with_copies(self, labelled: list[texts.Text]) -> Iterator[texts.Text]:
+        """The texts, and copies with typing mistakes of those that are learned from."""
+        for text in labelled:
+            yield text
+            if text.split == features.EVAL_SPLIT:
+                continue
+            rng = generator(self._settings.decisions.seed, text.split, text.user_id, text.time, text.text)
+            copies = (mistyped(text, rng) for _ in range(self._settings.tagging.typo_copies))
+            yield from filter(None, copies)
 
 
 class ItemTexts(beam.DoFn):

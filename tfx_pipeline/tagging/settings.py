@@ -17,11 +17,13 @@ class TaggingSettings:
     Attributes:
       sources: texts taken: of `query` and `free_text` (users), `review`, `title` and `description` (items).
       min_count: titles that a phrase must be in to be a name.
+      typo_copies: copies with a typing mistake added for each query, free text and review of `train` and `recent`.
       max_tags: the most frequent tags are kept, at most so many.
       min_texts: texts that must have a tag for it to be kept.
     """
 
     sources: tuple[str, ...] = choice(*SOURCES, default=SOURCES)
     min_count: int = number(2, 1, 1e6)
+    typo_copies: int = number(1, 0, 100)
     max_tags: int = number(1000, 1, 1e6)
     min_texts: int = number(2, 1, 1e6)

@@ -96,8 +96,8 @@ def of_users(
         yield from _queries(names, times.astype(np.int64), sessions, queries, codes)
     if FREE_TEXT in sources:
         texts = dict(zip(users["user_id"], users["free_text"], strict=True))
-        starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]]) if len(names) else []
-        for start, end in zip(starts, [*starts[1:], len(names)], strict=True):
+        starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]]).tolist() if len(names) else []
+        for start, end in zip(starts, [*starts[1:], len(names)], strict=False):
             if text := texts.get(names[start]):
                 chosen = [row for row in range(start, end) if codes[row] >= 0]
                 yield Written(
@@ -120,7 +120,8 @@ def _queries(
     names: np.ndarray, times: np.ndarray, sessions: np.ndarray, queries: np.ndarray, codes: np.ndarray
 ) -> Iterator[Written]:
     """A query lasts to the user's next one, to the end of its session, or for an hour where there are no sessions."""
-    start, chosen = -1, []
+    start = -1
+    chosen: list[int] = []
 
     def written() -> Iterator[Written]:
         if start >= 0:

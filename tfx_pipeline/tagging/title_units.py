@@ -12,7 +12,7 @@ from tfx_pipeline.tagging.lexicon import Phrase, phrase_of
 #: Between segments of a title; each segment says what the item is, often in a language of its own.
 _SEGMENTS = re.compile(r"[·|,;:/()\[\]（）【】，；：、。]|\s[-–—]\s")
 
-#: Chinese strings up to so many characters are taken as one unit; those that several titles set apart, up to `SET_APART`.
+#: Chinese strings up to so many characters are one unit, and up to `SET_APART` if several titles set them apart.
 SHORT, SET_APART = 4, 6
 
 

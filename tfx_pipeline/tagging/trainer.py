@@ -49,8 +49,8 @@ def fit_and_export(
     """Fits a tagger and writes the SavedModel.
 
     A validation fit learns from the texts before `decisions.train_until`, stops early by the entry's gate metric, keeps
-    the best epoch, and chooses the tags' thresholds on the held-out texts. A final fit learns from all texts for as many
-    epochs, and takes the thresholds over.
+    the best epoch, and chooses the tags' thresholds on the held-out texts. A final fit learns from all texts for as
+    many epochs, and takes the thresholds over.
 
     Args:
       settings: of the pipeline.

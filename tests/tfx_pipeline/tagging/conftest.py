@@ -32,7 +32,7 @@ SETTINGS = settings_lib.from_dict(
             "text_encoder": {"hidden_size": 16, "layers": 1, "intermediate_size": 16},
         },
         "transform": {"profile_length": LENGTH},
-        "train": {"epochs": 12, "patience": 12, "batch_size": 16, "learning_rate": 0.02},
+        "train": {"epochs": 25, "patience": 25, "batch_size": 16, "learning_rate": 0.02},
         "serve": {"model_name": "toy", "tags": 4},
     }
 )
@@ -51,10 +51,14 @@ TITLES = [
 ]
 
 
+def make_labeller() -> Labeller:
+    titles, brands, categories = zip(*TITLES, strict=True)
+    return Labeller(learn(Catalogue(titles, brands, categories, [""] * len(titles))), titles, brands, categories)
+
+
 def make_texts(number: int, split: str, seed: int) -> list[texts.Text]:
     """Queries and reviews about the products, in both languages."""
-    titles, brands, categories = zip(*TITLES, strict=True)
-    labeller = Labeller(learn(Catalogue(titles, brands, categories, [""] * len(titles))), titles, brands, categories)
+    labeller = make_labeller()
     rng = np.random.default_rng(seed)
     made = []
     for _ in range(number):
@@ -74,7 +78,8 @@ def make_texts(number: int, split: str, seed: int) -> list[texts.Text]:
 def toy(tmp_path_factory) -> types.SimpleNamespace:
     folder = tmp_path_factory.mktemp("texts")
     splits = {split: make_texts(number, split, seed) for split, number, seed in (("train", 160, 1), ("eval", 60, 2))}
-    splits["train"].append(texts.Text("train", "", 0, "title", "", splits["train"][0].labels))  # an empty text
+    for text in ("large sofa " * 10, ""):  # more words than fit, and none
+        splits["train"].append(texts.Text("train", "", 0, "title", text, make_labeller().label(text)))
     spec = schema_utils.schema_as_feature_spec(tagging_schema()).feature_spec
     metadata = dataset_metadata.DatasetMetadata(tagging_schema())
     function = functools.partial(

@@ -31,14 +31,21 @@ def measured(toy, fitted, tmp_path_factory):
     with tf.io.TFRecordWriter(data, "GZIP") as writer:
         for text in toy.texts["eval"]:
             writer.write(to_example(text).SerializeToString())
-    config = eval_config(make())
-    models = [evaluation.custom_eval_shared_model(str(fitted.path), name, config) for name in (tfma.CANDIDATE_KEY,)]
-    result = tfma.run_model_analysis(
+    # With a baseline, as Evaluator runs after the first blessed model.
+    config = tfma.utils.update_eval_config_with_defaults(eval_config(make()), has_baseline=True)
+    models = [
+        evaluation.custom_eval_shared_model(str(fitted.path), name, config)
+        for name in (tfma.CANDIDATE_KEY, tfma.BASELINE_KEY)
+    ]
+    tfma.run_model_analysis(
         eval_shared_model=models, eval_config=config, data_location=data, output_path=str(folder / "out")
     )
-    metrics = {
-        key: {name: v["doubleValue"] for name, v in values[""][""].items()} for key, values in result.slicing_metrics
-    }
+    metrics = {}
+    for part in tfma.load_metrics(str(folder / "out")):
+        key = tuple((one.column, one.bytes_value.decode()) for one in part.slice_key.single_slice_keys)
+        for item in part.metric_keys_and_values:
+            if item.key.model_name == tfma.CANDIDATE_KEY and not item.key.is_diff:
+                metrics.setdefault(key, {})[item.key.name] = item.value.double_value.value
     return metrics, str(folder / "out")
 
 

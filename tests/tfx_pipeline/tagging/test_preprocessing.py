@@ -36,9 +36,9 @@ def test_words_tokens_and_labels(toy):
         places = np.asarray(row[features.TEXT_WORD_PLACES_XF])
         assert places.tolist() == firsts[:LENGTH] + [0] * (LENGTH - len(firsts))
         labels = [text_words.WORD_LABELS.index(label) for label in text.labels.word_labels][: len(firsts)]
-        expected = [label if first else -1 for label, first in zip(labels, firsts, strict=False)]
-        assert np.asarray(row[features.TEXT_WORD_LABELS_XF])[: len(firsts)].tolist() == expected
-        assert (np.asarray(row[features.TEXT_WORD_LABELS_XF])[len(firsts) :] == -1).all()
+        expected = [label if first else -1 for label, first in zip(labels, firsts, strict=True)][:LENGTH]
+        found = np.asarray(row[features.TEXT_WORD_LABELS_XF])
+        assert found.tolist() == expected + [-1] * (LENGTH - len(expected))
         cut += 0 in firsts
     assert toy.texts["train"][-1].text == "" and cut > 0  # both happen
 

@@ -16,6 +16,8 @@ from tfx_pipeline.tagging.settings import DESCRIPTION, FREE_TEXT, QUERY, REVIEW,
 
 BOUNDARIES = Boundaries(0, 100, 200)
 LABELS = ("buy",)
+BOOTS = {"hiking boots": 1.0, "Sport": 1.0}
+HALF = {"hiking boots": 0.5, "Sport": 0.5, "desk lamp": 0.5, "Home": 0.5}
 TITLES = {"a": "Acme hiking boots", "b": "Nord hiking boots", "c": "Acme desk lamp", "d": "Nord desk lamp"}
 
 
@@ -60,16 +62,16 @@ def buy(user, item, time, session="s"):
 @pytest.mark.parametrize(
     ("events", "chosen"),
     [
-        ([search("u", 10, "cosy"), buy("u", "a", 11)], {"hiking boots": 1.0, "Sport": 1.0}),
+        ([search("u", 10, "cosy"), buy("u", "a", 11)], BOOTS),
         # Another session, another user, before the query, another kind of event: not chosen after it.
-        ([search("u", 10, "cosy"), buy("u", "c", 12, "t"), buy("v", "c", 11), buy("u", "a", 15)], {"hiking boots": 1.0, "Sport": 1.0}),
-        ([buy("u", "c", 9), search("u", 10, "cosy"), ("u", "d", "view", 11, "s", ""), buy("u", "a", 12)], {"hiking boots": 1.0, "Sport": 1.0}),
+        ([search("u", 10, "cosy"), buy("u", "c", 12, "t"), buy("v", "c", 11), buy("u", "a", 15)], BOOTS),
+        ([buy("u", "c", 9), search("u", 10, "cosy"), ("u", "d", "view", 11, "s", ""), buy("u", "a", 12)], BOOTS),
         # The next query takes over.
-        ([search("u", 10, "cosy"), buy("u", "a", 11), search("u", 12, "boots"), buy("u", "c", 13)], {"hiking boots": 1.0, "Sport": 1.0}),
+        ([search("u", 10, "cosy"), buy("u", "a", 11), search("u", 12, "boots"), buy("u", "c", 13)], BOOTS),
         # An item counts once.
-        ([search("u", 10, "cosy"), buy("u", "a", 11), buy("u", "a", 12), buy("u", "c", 13)], {"hiking boots": 0.5, "Sport": 0.5, "desk lamp": 0.5, "Home": 0.5}),
+        ([search("u", 10, "cosy"), buy("u", "a", 11), buy("u", "a", 12), buy("u", "c", 13)], HALF),
         # Without sessions within an hour.
-        ([search("u", 10, "cosy", ""), buy("u", "a", 50, ""), buy("u", "c", 4000, "")], {"hiking boots": 1.0, "Sport": 1.0}),
+        ([search("u", 10, "cosy", ""), buy("u", "a", 50, ""), buy("u", "c", 4000, "")], BOOTS),
     ],
 )  # fmt: skip
 def test_what_is_chosen_after_a_query(events, chosen):
@@ -146,4 +148,4 @@ def test_an_example_has_every_raw_feature():
     assert values[features.SLICE_LANGUAGE] == ["Chinese"] and values[features.SLICE_SOURCE] == ["query"]
     assert values[features.TEXT_WORD_LABELS] == ["O", "O", "B-product", "I-product"]
     weights = example.features.feature[features.TEXT_TAG_WEIGHTS].float_list.value
-    assert dict(zip(values[features.TEXT_TAGS], weights, strict=True)) == {"Sport": 1.0, "hiking boots": 1.0}
+    assert dict(zip(values[features.TEXT_TAGS], weights, strict=True)) == BOOTS
