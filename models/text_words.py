@@ -1,17 +1,13 @@
 """Words of a text, in Python and in the graph alike: a Chinese character is a word, other words end at separators.
 
 Weak labels are given to words in Python, and the model reads the same words in the SavedModel, so both must cut alike;
-therefore characters are told apart by ranges that are written out, not by an engine's own classes. Imports TensorFlow
-only where tensors are cut.
+therefore characters are told apart by ranges that are written out, not by an engine's own classes. Imports no
+TensorFlow; `models.word_tensors` cuts tensors.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 #: Labels of words, begin and inside of what is named (BIO); the first one stands for nothing named.
 OUTSIDE = "O"
@@ -22,9 +18,9 @@ WORD_LABELS = (OUTSIDE, *(f"{place}-{kind}" for kind in NAMED for place in "BI")
 POSITIVE, NEGATIVE = "positive", "negative"
 
 #: Ideographs: extension A, the main block, compatibility.
-_CHINESE = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF))
+CHINESE = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF))
 #: What stands between words: controls, spaces, punctuation, symbols; of Latin, general, Chinese and full-width blocks.
-_SEPARATORS = (
+SEPARATORS = (
     (0x00, 0x2F),
     (0x3A, 0x40),
     (0x5B, 0x60),
@@ -42,10 +38,7 @@ _SEPARATORS = (
 )
 _IN_PYTHON = [
     re.compile("[" + "".join(f"\\U{low:08x}-\\U{high:08x}" for low, high in part) + "]")
-    for part in (_CHINESE, _SEPARATORS)
-]
-_IN_GRAPH = [
-    "[" + "".join(f"\\x{{{low:x}}}-\\x{{{high:x}}}" for low, high in part) + "]" for part in (_CHINESE, _SEPARATORS)
+    for part in (CHINESE, SEPARATORS)
 ]
 
 
@@ -74,11 +67,3 @@ def join(words: list[str] | tuple[str, ...]) -> str:
     for word in words:
         text += word if not text or (is_chinese(text[-1]) and is_chinese(word)) else f" {word}"
     return text
-
-
-def split_tensor(texts: tf.Tensor) -> tf.RaggedTensor:
-    """`split` of each text of a string tensor [n]: string [n, (words)]."""
-    import tensorflow as tf
-
-    apart = tf.strings.regex_replace(texts, f"({_IN_GRAPH[0]})", r" \1 ")
-    return tf.strings.split(tf.strings.regex_replace(apart, _IN_GRAPH[1], " "))

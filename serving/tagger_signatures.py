@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from models import features, tagger, text_words
+from models import features, tagger, text_words, word_tensors
 from models.tagger import ProfileTagger
 from serving import contract
 
@@ -81,7 +81,7 @@ class TaggerServable(tf.Module):
     def _tag(self, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         text = inputs[features.TEXT]
         found, placed = self._read(text)
-        words = text_words.split_tensor(text).to_tensor("")
+        words = word_tensors.split(text).to_tensor("")
         words = tf.pad(words, [[0, 0], [0, tf.maximum(1 - tf.shape(words)[1], 0)]], constant_values="")
         width = tf.shape(words)[1]
         rows = _columns(tf.argmax(found[tagger.WORDS], -1), width)

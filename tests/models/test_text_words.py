@@ -7,11 +7,11 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import text_words
+from models import text_words, word_tensors
 
 
 def in_graph(texts):
-    return [[word.decode() for word in row] for row in text_words.split_tensor(tf.constant(texts)).to_list()]
+    return [[word.decode() for word in row] for row in word_tensors.split(tf.constant(texts)).to_list()]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from models import features, text_words
+from models import features, text_words, word_tensors
 from tfx_pipeline import preprocessing
 from tfx_pipeline import settings as settings_module
 from tfx_pipeline.tagging.weak_labels import GIVEN
@@ -55,7 +55,7 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
 
 def _words(transform: settings_module.TransformSettings, texts: tf.Tensor, length: int) -> tuple[tf.Tensor, tf.Tensor]:
     """(tokens, places of the words' first ones), int64 [n, length] each; 0 where there is none."""
-    words = text_words.split_tensor(texts)
+    words = word_tensors.split(texts)
     pieces, special = preprocessing.wordpieces(transform, words.flat_values)
     counts = pieces.row_lengths()
     of_text = tf.RaggedTensor.from_row_splits(pieces, words.row_splits).merge_dims(1, 2)

@@ -25,7 +25,7 @@ def items(**first_seen):
     frame = pd.DataFrame({"item_id": list(TITLES), "title": list(TITLES.values())})
     frame = frame.assign(
         description="", category=["Sport", "Sport", "Home", "Home"], brand=["Acme", "Nord"] * 2, price=1.0,
-        item_type="product", first_seen=[first_seen.get(item, 0) for item in TITLES],
+        item_type="product", first_seen=[first_seen.get(item, 1) for item in TITLES],
     )  # fmt: skip
     return ItemTable(frame[list(ITEM_COLUMNS)])
 
@@ -64,7 +64,7 @@ def buy(user, item, time, session="s"):
     [
         ([search("u", 10, "cosy"), buy("u", "a", 11)], BOOTS),
         # Another session, another user, before the query, another kind of event: not chosen after it.
-        ([search("u", 10, "cosy"), buy("u", "c", 12, "t"), buy("v", "c", 11), buy("u", "a", 15)], BOOTS),
+        ([search("u", 10, "cosy"), buy("v", "c", 11), buy("u", "a", 12), buy("u", "c", 13, "t")], BOOTS),
         ([buy("u", "c", 9), search("u", 10, "cosy"), ("u", "d", "view", 11, "s", ""), buy("u", "a", 12)], BOOTS),
         # The next query takes over.
         ([search("u", 10, "cosy"), buy("u", "a", 11), search("u", 12, "boots"), buy("u", "c", 13)], BOOTS),
