@@ -14,6 +14,7 @@ from models.candidate_model import CandidateModel
 from models.dense_inputs import dense_inputs
 from models.user_state import UserState
 from serving import contract
+from serving.profile_tags import ProfileTags
 from serving.suggestions import SuggestionTable
 
 _DTYPES = {"string": tf.string, "int64": tf.int64, "float": tf.float32}
@@ -50,6 +51,7 @@ class CatalogueServable(tf.Module):
       top_tags: tags `profile` answers.
       weights: what is saved of the model; all of its weights by default.
       suggestions: what `suggest` answers; None for a model without it.
+      tagger: reads tags out of the profile text, which join those of `profile`; None for none.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class CatalogueServable(tf.Module):
         top_tags: int = 10,
         weights: Sequence[tf.Variable] | None = None,
         suggestions: SuggestionTable | None = None,
+        tagger: ProfileTags | None = None,
     ) -> None:
         super().__init__(name="catalogue_servable")
         # The graphs capture the model's variables; the Keras objects themselves stay out of the SavedModel, which would
@@ -75,6 +78,7 @@ class CatalogueServable(tf.Module):
         self._weights = list(model.weights if weights is None else weights)
         self.transform = transform
         self._suggestions = suggestions
+        self.tagger = tagger
         self._raw_spec = dict(raw_spec)
         self._context = context_columns
         self._title_length = title_length
@@ -138,9 +142,12 @@ class CatalogueServable(tf.Module):
         carried = tf.transpose(tf.gather(probability, self._item_of, axis=1))
         weights = tf.transpose(tf.math.unsorted_segment_sum(carried, self._tag_of, tf.size(self._tag_names)))
         scores, places = tf.math.top_k(weights, self._top_tags)
+        names = tf.gather(self._tag_names, places)
+        if self.tagger is not None:
+            names, scores = self.tagger.merge(inputs[features.PROFILE_TEXT], names, scores)
         return {
             contract.VECTOR: tf.cast(state.vector, tf.float32),
-            contract.TAGS: tf.gather(self._tag_names, places),
+            contract.TAGS: names,
             contract.TAG_SCORES: scores,
         }
 

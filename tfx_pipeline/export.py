@@ -13,6 +13,7 @@ from models.candidate_model import CandidateModel
 from models.pruning import keep_text_layers, prune_kernels, twin
 from serving import contract
 from serving.compression import compress
+from serving.profile_tags import ProfileTags
 from serving.requests import Request
 from serving.signatures import CatalogueServable
 from serving.suggestions import SuggestionTable, collect
@@ -64,6 +65,7 @@ def export(
         top_tags=settings.serve.tags,
         weights=weights,
         suggestions=_suggestions(settings, catalogue, queries or {}) if contract.SUGGEST in entry.signatures else None,
+        tagger=ProfileTags(newest(settings.serve.tagger)) if settings.serve.tagger else None,
     )
     tf.saved_model.save(servable, export_dir, signatures=servable.signatures(entry.signatures))
     popular = np.argsort(-catalogue.sales.sum(0), kind="stable")[:5]
@@ -90,3 +92,18 @@ def _suggestions(settings: Settings, catalogue: Catalogue, queries: Mapping[str,
     parts = (catalogue.category_names, catalogue.titles, catalogue.sales.sum(0).tolist())
     categories, titles, sales = ([value for value, wanted in zip(part, shown, strict=True) if wanted] for part in parts)
     return SuggestionTable(collect(queries, categories, titles, sales), settings.serve.suggestions)
+
+
+def newest(folder: str) -> str:
+    """The folder itself if it holds a SavedModel, else that of the newest version in it.
+
+    Raises:
+      ValueError: if there is neither.
+    """
+    if tf.io.gfile.exists(f"{folder}/saved_model.pb"):
+        return folder
+    found = {file.split("/")[-2] for file in tf.io.gfile.glob(f"{folder}/*/saved_model.pb")}
+    versions = [int(name) for name in found if name.isdigit()]
+    if not versions:
+        raise ValueError(f"serve.tagger: {folder} holds no SavedModel and no version of one; expected a pushed tagger.")
+    return f"{folder}/{max(versions)}"

@@ -264,12 +264,15 @@ class ServeSettings:
       model_name: under which the server offers it.
       top_k: K of `recommend` and `search`.
       tags, suggestions: T of `profile`, K of `suggest`.
+      tagger: a pushed tagger (a version's folder, or the folder of versions, of which the newest is taken), whose tags
+        of the profile text join those of a ranking entry's `profile`; "" for none.
     """
 
     model_name: str = "ranker"
     top_k: int = number(100, 1, 100000)
     tags: int = number(10, 1, 10000)
     suggestions: int = number(10, 1, 1000)
+    tagger: str = ""
 
 
 @dataclass(frozen=True)

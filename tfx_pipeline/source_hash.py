@@ -58,7 +58,7 @@ LIBRARIES = (
 _NAMING = {
     "ExampleGen": ("decisions.",),
     "Transform": ("transform.",),
-    "Trainer": ("transform.", "model.", "train."),
+    "Trainer": ("transform.", "model.", "train.", "serve."),
 }
 
 
@@ -100,13 +100,15 @@ def named_contents(settings: Settings) -> dict[str, str]:
     settings.
 
     Args:
-      settings: `transform.wordpiece`, the file of synonyms, the model's text encoders and their teacher are read.
+      settings: `transform.wordpiece`, the file of synonyms, `serve.tagger`, the model's text encoders and their teacher
+        are read.
     """
     encoders = settings.model.text_encoders.items()
     named = {
         "decisions.augmentation.synonyms": settings.decisions.augmentation.synonyms,
         "transform.wordpiece": settings.transform.wordpiece,
         "train.text.distillation.teacher": settings.train.text.distillation.teacher,
+        "serve.tagger": settings.serve.tagger,
     }
     named |= {f"model.{name}.pretrained": encoder.pretrained for name, encoder in encoders}
     paths = {
