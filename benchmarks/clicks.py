@@ -143,7 +143,7 @@ def _of_servable(path: pathlib.Path, settings: settings_lib.Settings, shown: Imp
     scores = servable.score(shown.requests)
     return {
         "model": settings.model.entry,
-        "servable": str(servable.path),
+        "servable": servable.place,
         **measure(shown, scores),
         "final": servable.final,
         "seconds_to_score": round(servable.seconds, 3),

@@ -323,7 +323,7 @@ def _evaluate_servable(
         "task": protocol.task,
         "model": settings.model.entry,
         "config": settings.name,
-        "servable": _shown(servable.path),
+        "servable": servable.place,
         "version": servable.version,
         **_metrics(protocol, rankings),
         "final": servable.final,
@@ -332,11 +332,6 @@ def _evaluate_servable(
         "seed": settings.train.seed,
     }
     return line, rankings
-
-
-def _shown(path: pathlib.Path) -> str:
-    """A path as it is written down: from the working directory, where it lies below it."""
-    return str(path.relative_to(pathlib.Path.cwd()) if path.is_relative_to(pathlib.Path.cwd()) else path)
 
 
 def known_only(request: Request, answer: Any, known: frozenset[str]) -> tuple[str, list[str], list[float]]:

@@ -66,6 +66,12 @@ class Servable:
         self._compare("outputs", set(contract.OUTPUTS[signature]), set(self._signature.structured_outputs))
 
     @property
+    def place(self) -> str:
+        """The path as it is written down: from the working directory, where it lies below it."""
+        here = pathlib.Path.cwd()
+        return str(self.path.relative_to(here) if self.path.is_relative_to(here) else self.path)
+
+    @property
     def parameters(self) -> int:
         """How many trained numbers the signature reads."""
         return sum(int(np.prod(variable.shape)) for variable in self._signature.variables if variable.trainable)

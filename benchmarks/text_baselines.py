@@ -25,6 +25,9 @@ class TextIndex:
       name: `bm25`, Okapi's of the library rank-bm25 with its defaults (k1 1.5, b 0.75) over words, `\\w+`, in lower
         case, or `tfidf_characters`, the cosine of tf·idf vectors of the n-grams of 2 to 4 characters of each word.
 
+    Attributes:
+      ids: of the items, in the order of `scores`.
+
     Raises:
       ValueError: for another name.
 
@@ -36,14 +39,20 @@ class TextIndex:
     def __init__(self, titles: dict[str, str], name: str) -> None:
         if name not in self.NAMES:
             raise ValueError(f"there is no text baseline {name!r}; expected one of {', '.join(self.NAMES)}.")
-        self._ids = np.array(sorted(titles), object)
+        self.ids = np.array(sorted(titles), object)
         self._split = all_words if name == "bm25" else _grams
-        documents = [self._split(titles[item]) for item in self._ids]
+        documents = [self._split(titles[item]) for item in self.ids]
         self._terms = {
             term: place for place, term in enumerate(sorted({term for terms in documents for term in terms}))
         }
         self._matrix = self._bm25(documents) if name == "bm25" else self._tfidf(documents)
-        self._among_equals = np.random.default_rng(SEED).permutation(len(self._ids)) * 1e-9 / len(self._ids)
+        self._among_equals = np.random.default_rng(SEED).permutation(len(self.ids)) * 1e-9 / len(self.ids)
+
+    def scores(self, texts: Sequence[str]) -> np.ndarray:
+        """Float [texts, V], what each item's title has of each text."""
+        asked = self._counts([self._split(text) for text in texts])
+        found: np.ndarray = (asked @ self._matrix).toarray()
+        return found
 
     def rank(self, requests: Sequence[Request]) -> pd.DataFrame:
         """The table of `benchmarks.predictions`."""
@@ -52,13 +61,12 @@ class TextIndex:
     def _rankings(self, requests: Sequence[Request]) -> Iterator[tuple[str, list, list]]:
         for start in range(0, len(requests), _BATCH):
             batch = requests[start : start + _BATCH]
-            asked = self._counts([self._split(request.query) for request in batch])
-            scores = (asked @ self._matrix).toarray() + self._among_equals
+            scores = self.scores([request.query for request in batch]) + self._among_equals
             number = min(predictions.TOP, scores.shape[1])
             for request, row in zip(batch, scores, strict=True):
                 best = np.argpartition(-row, number - 1)[:number]
                 best = best[np.argsort(-row[best], kind="stable")]
-                yield request.user_id, self._ids[best].tolist(), row[best].tolist()
+                yield request.user_id, self.ids[best].tolist(), row[best].tolist()
 
     def _counts(self, documents: Sequence[Sequence[str]]) -> sparse.csr_matrix:
         """[documents, terms], how often each has each known term."""
