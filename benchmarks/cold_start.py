@@ -136,9 +136,9 @@ def baselines(
     settings: settings_lib.Settings, tables: RawTables, folder: pathlib.Path, question: Question, boundary: int
 ) -> Iterator[tuple[str, list[np.ndarray]]]:
     """(name, scores of the candidates of each request) of each ranking that no model makes."""
+    yield "chance", [np.zeros(len(request.candidates)) for request in question.requests]
     if (folder / ORACLE_TABLE).is_file():
         yield "oracle", oracle_scores(folder, tables, question)
-    yield "chance", [np.zeros(len(request.candidates)) for request in question.requests]
     events = tables.events
     recent = events["timestamp"].between(boundary - RECENT_DAYS * DAY, boundary, inclusive="left")
     recent &= events["event_type"].isin(settings.decisions.label_event_types)
@@ -230,7 +230,7 @@ def _lines(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 METRIC: found[name],
                 f"{METRIC}_95": predictions.confidence(values),
             }
-            if "oracle" in found and found["oracle"] > found.get("chance", found["oracle"]):
+            if "oracle" in found and found["oracle"] > found["chance"]:
                 line["share_of_oracle"] = (found[name] - found["chance"]) / (found["oracle"] - found["chance"])
             if name == settings.model.entry:
                 line |= {"servable": servable.place, "final": servable.final, "seed": settings.train.seed}
