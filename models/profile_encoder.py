@@ -243,9 +243,7 @@ class ProfileEncoder(tf.keras.Model):
         """H = BERT(x), float [B, L, h]; zero where there is no token."""
         tokens = tf.cast(tokens, tf.int32)
         mask = tf.cast(tf.not_equal(tokens, self.pad_id), tf.int32)
-        states = tf.autograph.experimental.do_not_convert(self.bert)(
-            input_ids=tokens, attention_mask=mask, training=training and self.fine_tuning != "frozen"
-        ).last_hidden_state
+        states = self.states(tokens, mask, training and self.fine_tuning != "frozen", self.prefix)
         return states * tf.cast(mask, states.dtype)[:, :, tf.newaxis]
 
     def pool(self, tokens: tf.Tensor, training: bool = False) -> tf.Tensor:

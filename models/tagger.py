@@ -10,6 +10,7 @@ import tensorflow as tf
 from models import features, text_words
 from models.layers.attention_pooling import AttentionPooling
 from models.profile_encoder import ProfileEncoder
+from models.training_step import TrainingStep
 
 Tensors = Mapping[str, tf.Tensor]
 
@@ -84,6 +85,7 @@ class ProfileTagger(tf.keras.Model):
             initializer=tf.constant_initializer(0.5),
             trainable=False,
         )
+        self.training_step = TrainingStep()
         self.trackers = {name: tf.keras.metrics.Mean(name=name) for name in self.TRACKED}
 
     def call(self, inputs: Tensors, training: bool = False) -> dict[str, tf.Tensor]:
@@ -120,7 +122,7 @@ class ProfileTagger(tf.keras.Model):
 
     @property
     def metrics(self) -> list[tf.keras.metrics.Metric]:
-        return list(self.trackers.values())
+        return [*self.trackers.values(), *self.training_step.trackers.values()]
 
     def compute_losses(self, inputs: Tensors, labels: Tensors, training: bool) -> dict[str, tf.Tensor]:
         """The loss of each head, unweighted, and their weighted sum under `loss`.
@@ -146,19 +148,12 @@ class ProfileTagger(tf.keras.Model):
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         inputs, labels = data
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        with tf.GradientTape() as tape:
-            found = self.compute_losses(inputs, labels, training=True)
-            loss = found["loss"] / replicas  # gradients are summed over replicas
-            scaled = self.optimizer.get_scaled_loss(loss) if hasattr(self.optimizer, "get_scaled_loss") else loss
-        variables = self.trainable_variables
-        gradients = tape.gradient(scaled, variables)
-        if hasattr(self.optimizer, "get_unscaled_gradients"):
-            gradients = self.optimizer.get_unscaled_gradients(gradients)
-        self.optimizer.apply_gradients((g, v) for g, v in zip(gradients, variables, strict=True) if g is not None)
+        found, gradients = self.training_step(self, inputs, labels)
+        self.optimizer.apply_gradients(gradients)
+        trackers = {**self.trackers, **self.training_step.trackers}
         for name, value in found.items():
-            self.trackers[name].update_state(value)
-        return {name: self.trackers[name].result() for name in found}
+            trackers[name].update_state(value)
+        return {name: trackers[name].result() for name in found}
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -66,6 +66,8 @@ def check_training(train: TrainSettings, model: ModelOptions) -> None:
             f"{model.entry} does not encode users; expected neither `train.adversarial.kind: vat` nor a weight of "
             "`train.contrastive` for it."
         )
+    if registry.entry(model.entry).task == "tagging":
+        _check_tagging(train, model)
     if registry.entry(model.entry).task != "ranking" and train.warm_start.enabled:
         raise ValueError(f"{model.entry} ranks no catalogue; expected `train.warm_start.enabled: false` for it.")
     if contrastive.weight and not (contrastive.crop or contrastive.mask or contrastive.reorder):
@@ -73,3 +75,17 @@ def check_training(train: TrainSettings, model: ModelOptions) -> None:
             "`train.contrastive` has a weight, but no way to change a history; expected `crop`, `mask` or `reorder` "
             "above 0."
         )
+
+
+def _check_tagging(train: TrainSettings, model: ModelOptions) -> None:
+    """Refuses what a tagger's fit does not do."""
+    text = train.text
+    unused = {
+        "train.text": text.pretraining.epochs or text.distillation.epochs or text.mask_share or text.keep,
+        "train.losses.weighting": train.losses.weighting != "fixed",
+        "train.averaging": train.averaging == "best_epochs",
+        "train.xla": train.xla,
+    }
+    for name, used in unused.items():
+        if used:
+            raise ValueError(f"`{name}` is set, which a fit of {model.entry} does not read; expected its default.")

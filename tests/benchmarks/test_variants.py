@@ -94,7 +94,7 @@ def test_examples_are_those_of_the_configuration(place, change, ran, fits, shop,
         with pytest.raises(settings.SettingsError, match=r"last_run\.json: .* have changed since that run; expected"):
             fit(change(**sections))
     with monkeypatch.context() as patched:
-        patched.setattr(source_hash, "component_hash", lambda component, contents: component)
+        patched.setattr(source_hash, "component_hash", lambda component, contents, more=(): component)
         with pytest.raises(settings.SettingsError, match="have changed since"):
             fit(place)
     schema_text = place.schema.read_text()

@@ -19,7 +19,7 @@ CONTENT = {
 @pytest.fixture(autouse=True)
 def hashes(monkeypatch):
     """What test_source_hash.py holds of the real ones is not computed again for each pipeline here."""
-    monkeypatch.setattr(source_hash, "component_hash", lambda name, contents: f"hash of {name}")
+    monkeypatch.setattr(source_hash, "component_hash", lambda name, contents, more=(): f"hash of {name}")
 
 
 @pytest.fixture
@@ -174,7 +174,9 @@ def test_settings_reach_only_the_components_that_read_them(data):
 def test_changed_source_reaches_its_component(data, monkeypatch, component, node):
     before = nodes_of(data)
     edited = {component: "edited"}
-    monkeypatch.setattr(source_hash, "component_hash", lambda name, contents: edited.get(name, f"hash of {name}"))
+    monkeypatch.setattr(
+        source_hash, "component_hash", lambda name, contents, more=(): edited.get(name, f"hash of {name}")
+    )
     assert changed(before, nodes_of(data)) == {node}
 
 

@@ -390,7 +390,7 @@ def test_a_step_with_everything_beside_it_goes_on_after_a_stop(data, tmp_path, m
 
 def test_half_precision_trains_in_parts_against_an_adversary_and_two_views(data, tmp_path, monkeypatch):
     half = trainer.Hardware(tf.distribute.get_strategy(), "the CPU", "mixed_float16")
-    monkeypatch.setattr(trainer, "_hardware", lambda train: half)
+    monkeypatch.setattr(trainer, "hardware_of", lambda train: half)
     settings = _beside(epochs=3, contrastive={"weight": 0.1})
     final = {"best_epoch": 3, "metrics": {}, "calibration": {"log_temperature": 0.1, "offset": 0.0}}
     history = _fit(settings, data, tmp_path, final=final).run["history"]

@@ -28,6 +28,7 @@ from tfx_pipeline.settings import Settings
 from tfx_pipeline.tagging import inputs
 from tfx_pipeline.tagging.weak_labels import GIVEN
 from tfx_pipeline.trainer import Data
+from tfx_pipeline.training_step import make_training_step
 
 _WARMUP_TEXTS = ("waterproof hiking boots", "我要买苹果 iPhone 12", "")
 
@@ -81,6 +82,8 @@ def fit_and_export(
     with trainer.precision(hardware.policy):
         _train(settings, data, hardware, model, keeper, None if final else scoring, final, log_dir)
     keeper.restore_best(model)
+    parameters = int(sum(np.prod(v.shape) for v in model.trainable_variables))
+    model.text_encoder.merge()
     if final:
         if keeper.state["history"] and not np.isfinite(keeper.state["history"][-1]["loss"]):
             raise ValueError("the final fit's loss is not finite; expected a lower train.learning_rate.")
@@ -90,7 +93,7 @@ def fit_and_export(
         "best_value": keeper.state["best_value"],
         "metrics": dict(final["metrics"]) if final else scoring.evaluate(),
         "thresholds": model.thresholds.numpy().tolist(),
-        "parameters": int(sum(np.prod(v.shape) for v in model.trainable_variables)),
+        "parameters": parameters,
         "device": hardware.name,
         "seed": train.seed,
         "final": bool(final),
@@ -121,7 +124,7 @@ def _train(
         data.train_files,
         data.transform,
         model.tags,
-        batch_size=train.batch_size,
+        batch_size=train.batch_size * train.accumulate,
         seed=train.seed,
         epochs=range(done, epochs),
         replicas=hardware.strategy.num_replicas_in_sync,
@@ -129,9 +132,10 @@ def _train(
     if not steps:
         raise ValueError("the train split holds no text; expected queries, reviews or titles before train_until.")
     with hardware.strategy.scope():
-        optimizer = make_optimizer(train, steps * train.epochs)
+        model.training_step = make_training_step(train, model)
+        optimizer = make_optimizer(train, steps * train.epochs, model.text_encoder.rate_factors())
         model.compile(optimizer=optimizer)
-        optimizer._create_all_weights(model.trainable_variables)
+        optimizer._create_all_weights([*model.trainable_variables, *model.training_step.variables])
     tf.io.gfile.makedirs(keeper.folder)
     keeper.restore(model)
     callbacks: list[tf.keras.callbacks.Callback] = [scoring] if scoring else []
