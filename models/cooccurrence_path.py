@@ -85,18 +85,13 @@ class CooccurrencePath(tf.keras.layers.Layer):
     ) -> tf.Tensor:
         vectors = tf.convert_to_tensor(self.vectors) if rows is None else tf.gather(self.vectors, rows)
         vectors = tf.cast(vectors, tf.float32) * tf.cast(kept, tf.float32)[:, tf.newaxis]
-        positions = tf.cast(positions, tf.int32)
-        batch, length = tf.unstack(tf.shape(positions))
-        size = tf.shape(vectors)[0]
-        never = tf.float32.max
-        ages = tf.where(positions >= 0, tf.cast(gaps, tf.float32), never)
-        keys = tf.repeat(tf.range(batch), length) * size + tf.reshape(tf.maximum(positions, 0), [-1])
-        ages = tf.reshape(tf.math.unsorted_segment_min(tf.reshape(ages, [-1]), keys, batch * size), [batch, size])
-        known = tf.cast(ages < never, tf.float32)
+        distinct, ages = _newest_of_each(tf.cast(positions, tf.int32), tf.cast(gaps, tf.float32))
+        known = tf.cast(distinct >= 0, tf.float32)
         counted = self.item_dropout(known, training=training)
-        sums = [tf.matmul(counted, vectors)]
-        sums += [tf.matmul(counted * tf.exp(-ages / days), vectors) for days in self.decay_days]
-        pooled = tf.concat(sums, -1) / tf.sqrt(1 + tf.reduce_sum(known, -1, keepdims=True))
+        weights = tf.stack([counted, *(counted * tf.exp(-ages / days) for days in self.decay_days)], 1)
+        sums = tf.matmul(weights, tf.gather(vectors, tf.maximum(distinct, 0)))
+        pooled = tf.reshape(sums, [-1, (1 + len(self.decay_days)) * self.dimension])
+        pooled /= tf.sqrt(1 + tf.reduce_sum(known, -1, keepdims=True))
         scores = tf.matmul(tf.matmul(pooled, tf.cast(self.kernel, tf.float32)), vectors, transpose_b=True)
         return scores * (1 + (tf.cast(self.asked_scale, tf.float32) - 1) * asked)
 
@@ -108,3 +103,12 @@ class CooccurrencePath(tf.keras.layers.Layer):
             "decay_days": self.decay_days,
             "dropout": self.dropout,
         }
+
+
+def _newest_of_each(positions: tf.Tensor, ages: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The events in the order of positions, with -1 for all but the newest one of each item; and their ages."""
+    for key in (0, 1):  # the second sort keeps the first one's order among equals
+        order = tf.argsort((ages, positions)[key], stable=True)
+        positions, ages = (tf.gather(part, order, batch_dims=1) for part in (positions, ages))
+    earlier = tf.pad(positions[:, :-1], [[0, 0], [1, 0]], constant_values=-1)
+    return tf.where(positions != earlier, positions, -1), ages

@@ -56,9 +56,13 @@ class WordBag(tf.keras.layers.Layer):
     def call(self, tokens: tf.Tensor) -> tf.Tensor:
         tokens = tf.cast(tokens, tf.int32)
         words = tf.reduce_all([tf.not_equal(tokens, ignored) for ignored in self.ignored], 0)
-        weights = tf.cast(words, self.compute_dtype)
-        total = tf.einsum("...t,...td->...d", weights, tf.gather(tf.cast(self.vectors, self.compute_dtype), tokens))
-        return total / tf.sqrt(tf.maximum(tf.reduce_sum(weights, -1, keepdims=True), 1))
+        flat = tf.reshape(words, [-1, tf.shape(tokens)[-1]])
+        number = tf.shape(flat)[0]
+        # Texts are mostly padding: only what is a word is looked up.
+        vectors = tf.gather(tf.cast(self.vectors, self.compute_dtype), tf.boolean_mask(tokens, words))
+        total = tf.math.unsorted_segment_sum(vectors, tf.where(flat)[:, 0], number)
+        count = tf.reduce_sum(tf.cast(flat, self.compute_dtype), -1, keepdims=True)
+        return tf.reshape(total / tf.sqrt(tf.maximum(count, 1)), [*tf.unstack(tf.shape(tokens)[:-1]), self.dimension])
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -90,7 +90,7 @@ class SliceRankerOptions(ModelOptions):
 
     @property
     def static_shapes(self) -> bool:
-        return self.item_text == "table" and self.text_encoder.trainable == "frozen"
+        return self.item_text == "table" and self.text_encoder.trainable == "frozen" and not self.use_words
 
 
 def build(options: SliceRankerOptions, sizes: Sizes, losses: LossOptions) -> Ranker:
