@@ -3,7 +3,7 @@
 A runnable `configs/NAME.yaml` composes one file of `configs/data/` and one of `configs/models/`:
 
     name: demo
-    include: [data/synthetic.yaml, models/slice_ranker_small.yaml]
+    include: [data/synthetic.yaml, models/slice_ranker.yaml]
     train: {epochs: 6}
 
 Later files and the file itself override earlier ones, key by key. An unknown key, a wrong type or a value outside

@@ -21,7 +21,7 @@ CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 
 SETTINGS: dict[str, Any] = {
     "name": "tiny",
-    "include": [str(CONFIGS / "data/synthetic.yaml"), str(CONFIGS / "models/slice_ranker_small.yaml")],
+    "include": [str(CONFIGS / "data/synthetic.yaml"), str(CONFIGS / "models/slice_ranker.yaml")],
     "decisions": {"candidates": 40, "negatives": 25},
     "model": {
         "dimension": 16,
