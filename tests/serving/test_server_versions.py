@@ -203,7 +203,7 @@ def test_hot_swap_under_load_fails_no_request(toys, toy_flags, tmp_path):
             for version, factor in ((2, 3), (3, 2), (4, 3)):
                 toys.put(tmp_path, version, factor)
                 wait_for(lambda version=version: states(server.manager).get(version) == State.AVAILABLE)
-                time.sleep(0.2)
+                wait_for(lambda version=version: any(answered == version for answered, _ in answers))
             toys.put_broken(tmp_path, 5)
             wait_for(lambda: states(server.manager).get(5) == State.END)
             (tmp_path / ".6.part").mkdir()
