@@ -13,36 +13,43 @@ import sys
 import time
 
 import numpy as np
-import torch
-from torch import nn
 
 ITEMS, WIDTH, LAYERS, HEADS, INNER, DROPOUT = 12_101, 64, 2, 2, 256, 0.5
 
 
-class SasRec(nn.Module):
-    def __init__(self, length):
-        super().__init__()
-        self.items = nn.Embedding(ITEMS + 1, WIDTH, padding_idx=0)
-        self.places = nn.Parameter(0.02 * torch.randn(length, WIDTH))
-        self.norm, self.dropout = nn.LayerNorm(WIDTH), nn.Dropout(DROPOUT)
-        layer = nn.TransformerEncoderLayer(WIDTH, HEADS, INNER, DROPOUT, "gelu", batch_first=True)
-        self.layers = nn.TransformerEncoder(layer, LAYERS, enable_nested_tensor=False)
-        self.register_buffer("later", torch.triu(torch.ones(length, length, dtype=torch.bool), 1))
+def make_model(torch, length):
+    """The model; `torch` is the library."""
+    nn = torch.nn
 
-    def forward(self, rows):
-        length = rows.shape[1]
-        states = self.dropout(self.norm(self.items(rows) + self.places[-length:]))
-        # Nothing attends to padding but padding, which has to attend to something.
-        hidden = self.later[:length, :length] | (rows == 0)[:, None, :]
-        hidden = hidden & ~torch.eye(length, dtype=torch.bool)
-        return self.layers(states, mask=hidden.repeat_interleave(HEADS, 0))
+    class SasRec(nn.Module):
+        def __init__(self, length):
+            super().__init__()
+            self.items = nn.Embedding(ITEMS + 1, WIDTH, padding_idx=0)
+            self.places = nn.Parameter(0.02 * torch.randn(length, WIDTH))
+            self.norm, self.dropout = nn.LayerNorm(WIDTH), nn.Dropout(DROPOUT)
+            layer = nn.TransformerEncoderLayer(WIDTH, HEADS, INNER, DROPOUT, "gelu", batch_first=True)
+            self.layers = nn.TransformerEncoder(layer, LAYERS, enable_nested_tensor=False)
+            self.register_buffer("later", torch.triu(torch.ones(length, length, dtype=torch.bool), 1))
+
+        def forward(self, rows):
+            length = rows.shape[1]
+            states = self.dropout(self.norm(self.items(rows) + self.places[-length:]))
+            # Nothing attends to padding but padding, which has to attend to something.
+            hidden = self.later[:length, :length] | (rows == 0)[:, None, :]
+            hidden = hidden & ~torch.eye(length, dtype=torch.bool)
+            return self.layers(states, mask=hidden.repeat_interleave(HEADS, 0))
+
+    return SasRec(length)
 
 
 def main(file, warm_up):
+    import torch  # here, so that the module can be read where it is not installed
+    from torch import nn
+
     torch.set_num_threads(os.cpu_count())
     torch.manual_seed(0)
     batches = np.load(file)
-    model = SasRec(batches.shape[2] - 1)
+    model = make_model(torch, batches.shape[2] - 1)
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     done = 0
     for number, batch in enumerate(batches):
