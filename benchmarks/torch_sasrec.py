@@ -18,13 +18,14 @@ ITEMS, WIDTH, LAYERS, HEADS, INNER, DROPOUT = 12_101, 64, 2, 2, 256, 0.5
 
 
 def make_model(torch, length):
-    """The model; `torch` is the library."""
+    """The model; `torch` is the library, which not every Python that reads this module has."""
     nn = torch.nn
 
-    class SasRec(nn.Module):
+    class SasRec(nn.Module):  # type: ignore[name-defined]
         def __init__(self, length):
             super().__init__()
             self.items = nn.Embedding(ITEMS + 1, WIDTH, padding_idx=0)
+            nn.init.normal_(self.items.weight, std=0.02)
             self.places = nn.Parameter(0.02 * torch.randn(length, WIDTH))
             self.norm, self.dropout = nn.LayerNorm(WIDTH), nn.Dropout(DROPOUT)
             layer = nn.TransformerEncoderLayer(WIDTH, HEADS, INNER, DROPOUT, "gelu", batch_first=True)
@@ -43,8 +44,7 @@ def make_model(torch, length):
 
 
 def main(file, warm_up):
-    import torch  # here, so that the module can be read where it is not installed
-    from torch import nn
+    import torch  # type: ignore[import-not-found]
 
     torch.set_num_threads(os.cpu_count())
     torch.manual_seed(0)
@@ -60,7 +60,7 @@ def main(file, warm_up):
         states = model(rows[:, :-1])
         real = (rows[:, :-1] > 0) & (rows[:, 1:] > 0)
         logits = states[real] @ model.items.weight[1:].T
-        loss = nn.functional.cross_entropy(logits, rows[:, 1:][real] - 1)
+        loss = torch.nn.functional.cross_entropy(logits, rows[:, 1:][real] - 1)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
