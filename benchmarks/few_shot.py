@@ -57,6 +57,17 @@ def encode(texts: Sequence[str], pattern: str, tokenize: Callable[[str], list[in
     return rows
 
 
+def parted(labels: np.ndarray, test: int, keep: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """(places of the test, places of what examples are drawn from); at most half is test, and `keep` of a class stay."""
+    order = rng.permutation(len(labels))
+    left = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        left[order[labels[order] == label][:keep]] = True
+    free = order[~left[order]]
+    chosen = free[: min(test, len(order) // 2)]
+    return chosen, np.setdiff1d(order, chosen)
+
+
 class Bench:
     """The methods on one task, from one pretrained encoder.
 
@@ -64,11 +75,14 @@ class Bench:
       task: texts and classes.
       seed: of test, pretraining and training.
       test: texts of the test at most.
+      keep: texts of each class that are left for examples at least.
       pretrain_steps: of the masked-language-model head.
       steps: of a training on the k examples.
     """
 
-    def __init__(self, task: few_shot_tasks.TextTask, seed: int, test: int, pretrain_steps: int, steps: int) -> None:
+    def __init__(
+        self, task: few_shot_tasks.TextTask, seed: int, test: int, keep: int, pretrain_steps: int, steps: int
+    ) -> None:
         import tensorflow as tf
         import transformers
 
@@ -80,9 +94,7 @@ class Bench:
         tf.keras.utils.set_random_seed(seed)
         self.task, self.seed, self.steps = task, seed, steps
         rng = np.random.default_rng(seed)
-        order = rng.permutation(len(task.texts))
-        size = min(test, len(order) // 2)
-        self.test, self.pool = order[:size], order[size:]
+        self.test, self.pool = parted(task.labels, test, keep, rng)
         folder = wordpiece.packaged_minilm_folder()
         tokenizer = transformers.BertTokenizerFast(str(folder / "vocab.txt"))
         self._special = wordpiece.special_tokens(wordpiece.load_vocabulary(wordpiece.PACKAGED_MINILM))
@@ -220,6 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             few_shot_tasks.read(options.task, options.data),
             options.seed,
             options.test,
+            max(options.shots),
             options.pretrain_steps,
             options.steps,
         )

@@ -21,6 +21,14 @@ def test_a_long_text_leaves_the_pattern_whole():
     assert long.tolist() == [SPECIAL.cls, 5001, 5002, 5003, 5002, 5001, SPECIAL.mask, 5005, SPECIAL.sep]
 
 
+def test_a_rare_class_keeps_enough_for_the_examples():
+    labels = np.repeat([0, 1, 2], [90, 20, 10])
+    test, pool = few_shot.parted(labels, 40, 9, np.random.default_rng(0))
+    assert len(test) == 40 and sorted([*test, *pool]) == list(range(120))
+    assert np.bincount(labels[pool]).min() >= 9
+    assert np.bincount(labels[few_shot.parted(labels, 500, 9, np.random.default_rng(0))[0]]).sum() == 60
+
+
 def test_the_interval_is_students():
     # t(0.975, 4) = 2.776, standard error of 1..5 = sqrt(2.5 / 5)
     low, high = few_shot.confidence([1.0, 2.0, 3.0, 4.0, 5.0])
