@@ -58,7 +58,7 @@ def encode(texts: Sequence[str], pattern: str, tokenize: Callable[[str], list[in
 
 
 def parted(labels: np.ndarray, test: int, keep: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """(places of the test, places of what examples are drawn from); at most half is test, and `keep` of a class stay."""
+    """(places of the test, places examples are drawn from); at most half is test, and `keep` of a class stay."""
     order = rng.permutation(len(labels))
     left = np.zeros(len(labels), bool)
     for label in np.unique(labels):
