@@ -89,17 +89,19 @@ def reconstruction(
     Returns:
       (cross-entropy per event, mean squared error per slice and dimension), float32 scalars.
     """
-    reconstructions = tf.cast(reconstructions, tf.float32)
-    item_vectors = tf.cast(item_vectors, tf.float32)
+    # Most slices are empty, and a softmax over the vocabulary is dear: only filled ones have one. (Where none is filled
+    # all stay, with no weight: the gradient of `tf.gather` with a batch dimension fails without rows.)
+    filled = tf.where(tf.logical_or(slice_mask, tf.logical_not(tf.reduce_any(slice_mask))))
+    weights = tf.cast(tf.gather_nd(slice_mask, filled), tf.float32)
+    rebuilt = tf.gather_nd(tf.cast(reconstructions, tf.float32), filled)
+    target = tf.stop_gradient(tf.gather_nd(tf.cast(vectors, tf.float32), filled))
+    items = tf.gather_nd(items, filled)
     real = tf.cast(items >= 0, tf.float32)
-    logits = tf.einsum("bsd,vd->bsv", reconstructions, item_vectors)
+    logits = tf.matmul(rebuilt, tf.cast(item_vectors, tf.float32), transpose_b=True)
     if corrections is not None:
-        logits += corrections[:, tf.newaxis, :]
-    normaliser = tf.reduce_logsumexp(logits, -1)
-    picked = tf.gather(logits, tf.maximum(items, 0), batch_dims=2)
-    per_event = (normaliser[:, :, tf.newaxis] - picked) * real
-    cross_entropy = tf.math.divide_no_nan(tf.reduce_sum(per_event), tf.reduce_sum(real))
-    filled = tf.cast(slice_mask, tf.float32)
-    target = tf.stop_gradient(tf.cast(vectors, tf.float32))
-    squared = tf.reduce_mean(tf.square(reconstructions - target), -1) * filled
-    return cross_entropy, tf.math.divide_no_nan(tf.reduce_sum(squared), tf.reduce_sum(filled))
+        logits += tf.gather(corrections, filled[:, 0])
+    normaliser = tf.reduce_logsumexp(logits, -1, keepdims=True)
+    picked = tf.gather(logits, tf.maximum(items, 0), batch_dims=1)
+    cross_entropy = tf.math.divide_no_nan(tf.reduce_sum((normaliser - picked) * real), tf.reduce_sum(real))
+    squared = tf.reduce_mean(tf.square(rebuilt - target), -1)
+    return cross_entropy, tf.math.divide_no_nan(tf.reduce_sum(squared * weights), tf.reduce_sum(weights))
