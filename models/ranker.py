@@ -203,6 +203,8 @@ class Ranker(CatalogueModel):
 
     def refresh_item_text(self, batch_size: int = 64) -> None:
         """Encodes the texts of all items anew; needed after BERT has changed, and before export."""
+        if self.config.item_text == "none":
+            return  # their vectors stay zero
         if self._compiled.encode is None:
             signature = [tf.TensorSpec([None, self.config.text_length], tf.int64)]
             self._compiled.encode = tf.function(self.text_encoder.pool, input_signature=signature)
@@ -378,6 +380,8 @@ class Ranker(CatalogueModel):
         calibrated, normaliser = self._calibrated(state, training)
         warm = tf.logical_and(known, tf.gather(state.servable, rows) > 0)
         texts, where, words = unknown_texts(inputs, self.text_encoder, training=training)
+        if self.config.item_text == "none":
+            texts = tf.zeros_like(texts)
         in_table = tf.cast(known, tf.float32)[:, :, tf.newaxis]
         cold_item = tf.cast(self.item_encoder.from_text(texts), tf.float32)
         if self.config.use_words:

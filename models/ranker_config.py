@@ -22,14 +22,14 @@ class RankerConfig:
         use_words, neighbours, decay_days, popularity_days, id_dropout, history_dropout: as in the pipeline's model
         settings.
       special_tokens: ids of the text vocabulary that are no words.
-      item_text: `table` (item texts are encoded once, and again whenever the trainer says so) or `through` (in every
-        training step, so that BERT learns from them).
+      item_text: `table` (item texts are encoded once, and again whenever the trainer says so), `through` (in every
+        training step, so that BERT learns from them) or `none` (not encoded).
       loss_weights: weight of each loss: catalogue, listwise, binary, reconstruction.
       label_smoothing: of the catalogue loss.
       sampled_items: items drawn for a training step in place of the whole catalogue; 0 takes the whole one.
 
     Raises:
-      ValueError: for an `item_text` or `merge_source` that is not one of the two, or `label_smoothing` with
+      ValueError: for an `item_text` or `merge_source` that is not one of those, or `label_smoothing` with
         `sampled_items`.
     """
 
@@ -72,8 +72,8 @@ class RankerConfig:
     sampled_items: int = 0
 
     def __post_init__(self) -> None:
-        if self.item_text not in ("table", "through"):
-            raise ValueError(f"item_text must be `table` or `through`, not {self.item_text!r}.")
+        if self.item_text not in ("table", "through", "none"):
+            raise ValueError(f"item_text must be `table`, `through` or `none`, not {self.item_text!r}.")
         if self.merge_source not in ("codes", "vectors"):
             raise ValueError(f"merge_source must be `codes` or `vectors`, not {self.merge_source!r}.")
         if self.sampled_items and self.label_smoothing:

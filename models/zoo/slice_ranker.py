@@ -39,8 +39,8 @@ class SliceRankerOptions(ModelOptions):
       id_dropout: share of item ids hidden in training, so that text and attributes alone learn to carry an item.
       history_dropout: share of history events hidden from the slices, and of its items from the co-occurrence path, in
         training.
-      item_text: `table` (item texts are encoded once an epoch) or `through` (in every step, so that BERT learns from
-        them).
+      item_text: `table` (item texts are encoded once an epoch), `through` (in every step, so that BERT learns from
+        them) or `none` (not encoded, where texts are no language; `use_words` reads them all the same).
     """
 
     entry: str = "slice_ranker"
@@ -68,7 +68,7 @@ class SliceRankerOptions(ModelOptions):
     popularity_days: tuple[int, ...] = number((7, 30, 365), 1, 1e6)
     id_dropout: float = number(0.1, 0, 0.99)
     history_dropout: float = number(0.0, 0, 0.99)
-    item_text: str = choice("table", "through")
+    item_text: str = choice("table", "through", "none")
 
     def check(self) -> None:
         if self.max_history % self.slice_length:
@@ -90,7 +90,7 @@ class SliceRankerOptions(ModelOptions):
 
     @property
     def static_shapes(self) -> bool:
-        return self.item_text == "table" and self.text_encoder.trainable == "frozen" and not self.use_words
+        return self.item_text != "through" and self.text_encoder.trainable == "frozen" and not self.use_words
 
 
 def build(options: SliceRankerOptions, sizes: Sizes, losses: LossOptions) -> Ranker:

@@ -29,6 +29,7 @@ SWITCHES = {
     "vectors": {"merge_source": "vectors"},
     "concat_vectors": {"merge": "concat", "merge_source": "vectors"},
     "through": {"item_text": "through"},
+    "no_item_text": {"item_text": "none", "use_words": True},
     "dropouts": {"dropout": 0.2, "id_dropout": 0.2, "history_dropout": 0.2},
     "smoothing": {"loss_weights": {"catalogue": 1.0}, "label_smoothing": 0.1},
     "listwise": {"loss_weights": {"listwise": 1.0}},
@@ -182,6 +183,20 @@ def test_refreshing_the_item_texts_takes_over_what_bert_learned(tools):
     assert np.abs(after - before)[:5].max(1).min() > 1e-3
 
 
+def test_without_item_text_an_item_is_its_id_attributes_and_words(tools):
+    ranker = tools.make_ranker(item_text="none", use_words=True)
+    encoder, bag = ranker.item_encoder, ranker.word_bag
+    assert not encoder.text_vectors.numpy().any()
+    bare = encoder(tf.zeros_like(encoder.text_vectors))
+    np.testing.assert_allclose(ranker.item_vectors(), bare + bag(ranker.item_tokens), atol=1e-6)
+    silent = {features.PROFILE_TOKENS_XF: [[0] * 4] * 3, features.QUERY_TOKENS_XF: [[0] * 3] * 3}
+    before = ranker(tools.request(**silent)).numpy()  # a candidate that the catalogue does not know is among them
+    tools.shake(ranker.text_encoder, seed=9)
+    np.testing.assert_allclose(ranker(tools.request(**silent)), before, atol=1e-6)
+    bag.vectors.assign_add(tf.ones_like(bag.vectors))
+    assert abs(ranker(tools.request(**silent))[0, 2] - before[0, 2]) > 1e-3
+
+
 def test_fit_trains_in_a_graph_and_reports_every_part(tools):
     weights = {"catalogue": 1.0, "reconstruction": 0.1}
     ranker = tools.make_ranker(dropout=0.1, id_dropout=0.1, loss_weights=weights)
@@ -207,7 +222,7 @@ def test_xla_computes_the_same_losses(tools):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"item_text": "both"}, "`table` or `through`, not 'both'"),
+        ({"item_text": "both"}, "`table`, `through` or `none`, not 'both'"),
         ({"merge_source": "ids"}, "`codes` or `vectors`, not 'ids'"),
     ],
 )
