@@ -22,16 +22,18 @@ def catalogue_cross_entropy(logits: tf.Tensor, positives: tf.Tensor, label_smoot
 
     Reference: full softmax for sequential recommendation, Klenitskiy and Vasilev, Turning Dross into Gold (2023).
     """
-    log_probability = tf.nn.log_softmax(tf.cast(logits, tf.float32))
+    logits = tf.cast(logits, tf.float32)
     real = tf.cast(positives >= 0, tf.float32)
-    picked = tf.gather(log_probability, tf.maximum(positives, 0), batch_dims=1)
     number = tf.reduce_sum(real, 1)
-    loss = -tf.math.divide_no_nan(tf.reduce_sum(picked * real, 1), number)
+    batch = tf.range(tf.shape(positives)[0], dtype=positives.dtype)[:, tf.newaxis] + tf.zeros_like(positives)
+    places = tf.stack([batch, tf.maximum(positives, 0)], -1)
+    target = tf.scatter_nd(places, tf.math.divide_no_nan(real, number[:, tf.newaxis]), tf.shape(logits, positives.dtype))
     if label_smoothing:
         # Items that may not be recommended (-1e9) have no share in the target.
-        allowed = tf.cast(log_probability > -1e8, tf.float32)
-        spread = tf.reduce_sum(log_probability * allowed, 1) / tf.maximum(tf.reduce_sum(allowed, 1), 1)
-        loss = (1 - label_smoothing) * loss - label_smoothing * spread
+        allowed = tf.cast(logits > -1e8, tf.float32)
+        spread = allowed / tf.maximum(tf.reduce_sum(allowed, 1, keepdims=True), 1)
+        target = (1 - label_smoothing) * target + label_smoothing * spread
+    loss = tf.nn.softmax_cross_entropy_with_logits(target, logits)
     weight = tf.sqrt(number)
     return tf.math.divide_no_nan(tf.reduce_sum(loss * weight), tf.reduce_sum(weight))
 

@@ -94,10 +94,16 @@ class QueryMatch(tf.keras.layers.Layer):
             words, shares = self.lexical_path.shares(tokens)
             vectors = tf.cast(tf.gather(self.word_vectors, words), tf.float32)
             query += tf.einsum("bq,bqd->bd", shares, vectors)
-        match = self._scaled(tf.matmul(_unit(query), self._matched(items, texts), transpose_b=True))
-        if self.wordpieces:
-            match += tf.cast(self.lexical_scale, tf.float32) * self.lexical_path(tokens, rows)
-        return query, match
+
+        def matched() -> tf.Tensor:
+            match = self._scaled(tf.matmul(_unit(query), self._matched(items, texts), transpose_b=True))
+            if self.wordpieces:
+                match += tf.cast(self.lexical_scale, tf.float32) * self.lexical_path(tokens, rows)
+            return match
+
+        # A batch in which nobody asks is not compared with the catalogue.
+        none = tf.zeros([tf.shape(pooled)[0], tf.shape(items)[0]])
+        return query, tf.cond(tf.reduce_any(query != 0), matched, lambda: none)
 
     def of_candidates(
         self,

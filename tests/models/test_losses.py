@@ -23,7 +23,14 @@ def test_catalogue_cross_entropy(smoothing):
     one = -(1 - smoothing) * first[1] - smoothing * first.mean()
     two = -(1 - smoothing) * (second[0] + second[2]) / 2 - smoothing * second.mean()
     expected = (one + math.sqrt(2) * two) / (1 + math.sqrt(2))
-    assert float(losses.catalogue_cross_entropy(LOGITS, positives, smoothing)) == pytest.approx(expected, rel=1e-5)
+    logits = tf.Variable(LOGITS)
+    with tf.GradientTape() as tape:
+        loss = losses.catalogue_cross_entropy(logits, positives, smoothing)
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+    target = (1 - smoothing) * np.array([[0, 1, 0], [0.5, 0, 0.5]]) + smoothing / 3
+    gradient = np.exp([first, second]) - target
+    gradient *= np.array([[1], [math.sqrt(2)]]) / (1 + math.sqrt(2))
+    np.testing.assert_allclose(tape.gradient(loss, logits), [*gradient, [0] * 3], atol=1e-6)
 
 
 def test_smoothing_leaves_out_items_that_may_not_be_recommended():
