@@ -27,7 +27,8 @@ def catalogue_cross_entropy(logits: tf.Tensor, positives: tf.Tensor, label_smoot
     number = tf.reduce_sum(real, 1)
     batch = tf.range(tf.shape(positives)[0], dtype=positives.dtype)[:, tf.newaxis] + tf.zeros_like(positives)
     places = tf.stack([batch, tf.maximum(positives, 0)], -1)
-    target = tf.scatter_nd(places, tf.math.divide_no_nan(real, number[:, tf.newaxis]), tf.shape(logits, positives.dtype))
+    shares = tf.math.divide_no_nan(real, number[:, tf.newaxis])
+    target = tf.scatter_nd(places, shares, tf.shape(logits, positives.dtype))
     if label_smoothing:
         # Items that may not be recommended (-1e9) have no share in the target.
         allowed = tf.cast(logits > -1e8, tf.float32)
