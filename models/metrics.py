@@ -23,6 +23,7 @@ of tied scores", ECIR 2008.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -52,6 +53,9 @@ class RankingMetrics:
 
     def __init__(self, names: Iterable[str]) -> None:
         self._metrics = {name: _parse(name) for name in names}
+        cuts = [int(name.partition("@")[2] or 0) for name in self._metrics]
+        # Where nothing below the cut counts, long lists need not be sorted.
+        self._cut = max(cuts) if cuts and all(cuts) else 0
         self.reset()
 
     def reset(self) -> None:
@@ -70,7 +74,8 @@ class RankingMetrics:
         Raises:
           ValueError: if the shapes differ or a label is none of the three.
         """
-        lists = _rank(labels, scores)
+        labels, scores = _checked(labels, scores)
+        lists = _top(labels, scores, self._cut) if self._cut else _rank(labels, scores)
         self._rows += len(lists.nan)
         for name, metric in self._metrics.items():
             values, counted = _evaluate(metric, lists)
@@ -107,7 +112,7 @@ def ranking_metric(name: str) -> RankingMetric:
       ValueError: for any other name.
     """
     metric = _parse(name)
-    return lambda labels, scores: _evaluate(metric, _rank(labels, scores))
+    return lambda labels, scores: _evaluate(metric, _rank(*_checked(labels, scores)))
 
 
 @dataclass(frozen=True)
@@ -151,7 +156,8 @@ class _Lists:
         return np.cumprod(factor, axis=1)
 
 
-def _rank(labels: np.ndarray, scores: np.ndarray) -> _Lists:
+def _checked(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both as [B, N], scores in float64."""
     labels, scores = np.asarray(labels), np.asarray(scores)
     if labels.shape != scores.shape or labels.ndim not in (1, 2) or not labels.shape[-1]:
         raise ValueError(
@@ -162,7 +168,37 @@ def _rank(labels: np.ndarray, scores: np.ndarray) -> _Lists:
     wrong = ~np.isin(labels, (1, 0, -1))
     if wrong.any():
         raise ValueError(f"labels hold {labels[wrong][0]}; expected 1 (positive), 0 (negative) or -1 (padding).")
+    return labels, scores
 
+
+def _top(labels: np.ndarray, scores: np.ndarray, k: int) -> _Lists:
+    """What `_rank` gives, without what is ranked below the first k and what ties with them."""
+    length = labels.shape[1]
+    if length <= 4 * k:
+        return _rank(labels, scores)
+    real = labels >= 0
+    values = np.where(real & ~np.isnan(scores), scores, -np.inf)
+    kept = real & (values >= np.partition(values, length - k, axis=1)[:, length - k, np.newaxis])
+    number = kept.sum(1)
+    width = max(int(number.max()), k)
+    if width > length // 2:
+        return _rank(labels, scores)
+    rows, columns = np.nonzero(kept)
+    places = np.arange(len(rows)) - np.repeat(np.cumsum(number) - number, number)
+    short_labels = np.full([len(labels), width], -1)
+    short_scores = np.full([len(labels), width], -np.inf)
+    short_labels[rows, places] = labels[rows, columns]
+    short_scores[rows, places] = scores[rows, columns]
+    positives = (labels == 1).sum(1)
+    return dataclasses.replace(
+        _rank(short_labels, short_scores),
+        positives=positives,
+        negatives=real.sum(1) - positives,
+        nan=(np.isnan(scores) & real).any(1),
+    )
+
+
+def _rank(labels: np.ndarray, scores: np.ndarray) -> _Lists:
     padding = labels < 0
     nan = (np.isnan(scores) & ~padding).any(axis=1)
     scores = np.where(padding | np.isnan(scores), -np.inf, scores)
@@ -208,7 +244,7 @@ def _evaluate(metric: Callable[[_Lists], np.ndarray], lists: _Lists) -> tuple[np
 def _ndcg(lists: _Lists, k: int) -> np.ndarray:
     discount = np.where(lists.rank <= k, 1.0 / np.log2(1.0 + lists.rank), 0.0)
     ideal = np.concatenate([[0.0], np.cumsum(discount)])
-    return lists.share @ discount / ideal[lists.positives]
+    return lists.share @ discount / ideal[np.minimum(lists.positives, len(discount))]
 
 
 def _recall(lists: _Lists, k: int) -> np.ndarray:

@@ -129,6 +129,24 @@ def test_infinite_scores_are_ranked_and_nan_poisons():
     assert math.isnan(metrics.result()["ndcg@10"])
 
 
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([2, 5, 1000]), st.sampled_from([0.0, 0.5, 0.97, 1.0]))
+def test_long_lists_are_cut_to_what_counts(seed, levels, padding):
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, levels, [6, 90]).astype(float)
+    labels = np.where(rng.random([6, 90]) < padding, -1, rng.random([6, 90]) < 0.2)
+    scores[0, rng.integers(90)] = np.nan
+    scores[1, rng.integers(90, size=50)] = -np.inf
+    names = ["ndcg@1", "ndcg@10", "recall@5", "hr@10"]
+    together = RankingMetrics(names)
+    together.update(labels, scores)
+    for name in names:
+        values, counted = ranking_metric(name)(labels, scores)
+        expected = values.sum() / counted.sum() if counted.any() else np.nan
+        np.testing.assert_allclose(together.result()[name], expected, rtol=1e-12)
+        assert together.left_out()[name] == 6 - counted.sum()
+
+
 def test_the_mean_leaves_out_and_counts_lists_without_a_value():
     metrics = RankingMetrics(["hr@1", "auc"])
     metrics.update([[1, 0], [0, 0]], [[2.0, 1.0], [2.0, 1.0]])
