@@ -16,7 +16,8 @@ from tfx_pipeline.example_gen.decisions import SPLITS
 from tfx_pipeline.example_gen.item_table import ItemStats, ItemTable
 from tfx_pipeline.example_gen.sampling import generator
 from tfx_pipeline.example_gen.shop import Shop, Splits
-from tfx_pipeline.tagging import texts
+from tfx_pipeline.tagging import synonyms, texts
+from tfx_pipeline.tagging.settings import QUERY
 from tfx_pipeline.tagging.typos import mistyped
 from tfx_pipeline.tagging.weak_labels import GIVEN, Labeller
 
@@ -33,7 +34,7 @@ def build(shop: Shop) -> Splits:
             f"decisions.split is {settings_lib.LEAVE_ONE_OUT!r}; expected 'global_time' for an entry whose task is "
             "tagging: texts are split by when they were written."
         )
-    labeller = beam.pvalue.AsSingleton(
+    catalogue = beam.pvalue.AsSingleton(
         shop.pipeline
         | "OneLexicon" >> beam.Create([None])
         | "LearnLexicon"
@@ -42,6 +43,23 @@ def build(shop: Shop) -> Splits:
             shop.table,
             shop.stats,
             shop.boundaries,
+        )
+    )
+    usage = beam.pvalue.AsSingleton(
+        shop.shards
+        | "UnknownPhrases" >> beam.ParDo(UnknownPhrases(settings), shop.table, shop.boundaries, catalogue)
+        | "JoinUnknownPhrases" >> beam.CombineGlobally(synonyms.Usage.merged)
+    )
+    labeller = beam.pvalue.AsSingleton(
+        shop.pipeline
+        | "OneLabeller" >> beam.Create([None])
+        | "LearnSynonyms"
+        >> beam.Map(
+            lambda _, known, usage: known.with_terms(
+                synonyms.learn(usage, known.lexicon, settings.tagging.synonym_users)
+            ),
+            catalogue,
+            usage,
         )
     )
     of_users = shop.shards | "UserTexts" >> beam.ParDo(
@@ -60,6 +78,23 @@ def build(shop: Shop) -> Splits:
         features.CATALOGUE_SPLIT: of_items[features.CATALOGUE_SPLIT]
     }
     return Splits(found, (of_users[stages.COUNTS], of_items[stages.COUNTS]) | "JoinCounts" >> beam.Flatten())
+
+
+class UnknownPhrases(beam.DoFn):
+    """Counts what the users of a shard chose, before `train_until`, after phrases that the catalogue does not know."""
+
+    def __init__(self, settings: settings_lib.Settings) -> None:
+        super().__init__()
+        self._settings = settings
+
+    def process(
+        self, element: Any, table: ItemTable, boundaries: Boundaries, labeller: Labeller
+    ) -> Iterator[synonyms.Usage]:
+        events, users, reviews = stages.tables_of(element[1], ())
+        labels, until = self._settings.decisions.label_event_types, boundaries.train_until
+        written = texts.of_users(events, users, reviews, table, labels, (QUERY,))
+        early = (one for one in written if boundaries.train_start <= one.time < until)
+        yield synonyms.usage(((one.user_id, one.text, one.chosen_before(until)) for one in early), labeller)
 
 
 class UserTexts(beam.DoFn):

@@ -17,6 +17,8 @@ class TaggingSettings:
     Attributes:
       sources: texts taken: of `query` and `free_text` (users), `review`, `title` and `description` (items).
       min_count: titles that a phrase must be in to be a name.
+      synonym_users: users who must have said a phrase that the catalogue does not know, and then mostly chosen one
+        product, for the phrase to name it; 0 learns no such synonyms.
       typo_copies: copies with a typing mistake added for each query, free text and review of `train` and `recent`.
       max_tags: the most frequent tags are kept, at most so many.
       min_texts: texts that must have a tag for it to be kept.
@@ -24,6 +26,7 @@ class TaggingSettings:
 
     sources: tuple[str, ...] = choice(*SOURCES, default=SOURCES)
     min_count: int = number(2, 1, 1e6)
+    synonym_users: int = number(2, 0, 1e6)
     typo_copies: int = number(1, 0, 100)
     max_tags: int = number(1000, 1, 1e6)
     min_texts: int = number(2, 1, 1e6)

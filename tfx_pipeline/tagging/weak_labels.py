@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import collections
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from models import text_words
-from tfx_pipeline.tagging.lexicon import CATEGORY, PRODUCT, Lexicon, category_parts
+from tfx_pipeline.tagging.lexicon import CATEGORY, PRODUCT, Lexicon, Phrase, Term, category_parts
 
 #: Ratings from which on a review is positive, and up to which it is negative; others say nothing.
 POSITIVE_FROM, NEGATIVE_TO = 4, 2
@@ -49,14 +50,26 @@ class Labeller:
     ) -> None:
         self.lexicon = lexicon
         self._of_item: list[dict[str, None]] = []
+        self._products: list[list[str]] = []
         self._with_word: dict[str, set[int]] = collections.defaultdict(set)
         self._brands = list(brands)
         for code, (title, category) in enumerate(zip(titles, categories, strict=True)):
             words = text_words.split(title)
             products = [m.term.tag for m in lexicon.matches(words) if m.term.kind == PRODUCT and m.term.tag]
+            self._products.append(list(dict.fromkeys(products)))
             self._of_item.append(dict.fromkeys([*products, *category_parts(category)]))
             for word in words:
                 self._with_word[word.casefold()].add(code)
+
+    def with_terms(self, terms: dict[Phrase, Term]) -> Labeller:
+        """One that knows further phrases, where the lexicon does not have them."""
+        made = copy.copy(self)
+        made.lexicon = Lexicon({**terms, **self.lexicon.terms})
+        return made
+
+    def products(self, code: int) -> list[str]:
+        """The products that an item's title names."""
+        return self._products[code]
 
     def label(self, text: str, chosen: Sequence[int] = ()) -> Labels:
         """Labels of a text of a user.
