@@ -130,7 +130,8 @@ def _update(trainer: NodeResult) -> dict[str, Any] | None:
     file = pathlib.Path(path_utils.serving_model_path(trainer.outputs["model"][0].uri), contract.RUN_FILE)
     if not file.is_file():
         return None
-    found: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8"))["warm_start"]
+    # A model that ranks no catalogue is never updated, and says nothing of it.
+    found: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")).get("warm_start")
     return found
 
 

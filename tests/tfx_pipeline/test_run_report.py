@@ -97,6 +97,9 @@ def test_what_an_update_learned_and_kept_is_on_the_last_screen(results, tmp_path
     }  # fmt: skip
     file = tmp_path / "model" / "Format-Serving" / contract.RUN_FILE
     file.parent.mkdir(parents=True)
+    for content in ({"warm_start": None}, {"best_epoch": 3}):
+        file.write_text(json.dumps(content))
+        assert run_report.collect(results, tmp_path, {})["update"] is None
     file.write_text(json.dumps({"warm_start": update}))
     report, lines = last_screen(results, tmp_path)
     assert report["update"] == update
