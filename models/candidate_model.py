@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,6 +27,7 @@ class CandidateModel(tf.keras.Model, metaclass=abc.ABCMeta):
 
     Args:
       items: V, items of the catalogue.
+      tracked: names of the losses that are tracked, where they are not those of the class.
 
     Attributes:
       LOSSES: names of the losses, of `models.options.LossOptions`, that the model has.
@@ -47,7 +48,7 @@ class CandidateModel(tf.keras.Model, metaclass=abc.ABCMeta):
     one_decision_a_user: bool
     training_step: TrainingStep
 
-    def __init__(self, items: int, **kwargs: Any) -> None:
+    def __init__(self, items: int, tracked: Sequence[str] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.items = items
         # Not on the class: Keras does not track what the class has an attribute for.
@@ -59,7 +60,8 @@ class CandidateModel(tf.keras.Model, metaclass=abc.ABCMeta):
             name="servable", shape=[items], dtype="float32", initializer="ones", trainable=False
         )
         self.training_step = TrainingStep()
-        self.trackers = {name: tf.keras.metrics.Mean(name=name) for name in ("loss", *self.TRACKED)}
+        names = ("loss", *(self.TRACKED if tracked is None else tracked))
+        self.trackers = {name: tf.keras.metrics.Mean(name=name) for name in names}
 
     # --- what it reads -------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ PADDING: dict[str, float] = {
     features.CANDIDATE_TEXT_POSITIONS_XF: -1,
     features.CANDIDATE_TOKENS_XF: 0,
     features.LABEL: -1.0,
+    features.LABEL_STRENGTHS_XF: 0,
 }
 
 

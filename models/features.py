@@ -31,6 +31,8 @@ REVIEW_DISLIKED = "review_disliked"  # 2 and less
 CANDIDATE_ITEM_IDS = "candidate_item_ids"  # string [N], padded with ""
 CANDIDATE_TEXT = "candidate_text"  # string [N]: title etc. of items the catalogue may not know, else ""
 LABEL = "label"  # float [N]: 1 positive, 0 negative, -1 padding
+# Only where `decisions.label_strengths` asks for it: the strongest event that made a candidate positive, else "".
+LABEL_EVENT_TYPES = "label_event_types"  # string [N]
 
 # --- raw: only in catalogue rows ---------------------------------------------------------------------------------
 ITEM_TITLE = "item_title"  # string [1], as shown to people
@@ -65,6 +67,7 @@ CANDIDATE_TEXT_POSITIONS_XF = "candidate_text_positions_xf"  # int64 [P]: which 
 CANDIDATE_TOKENS_XF = "candidate_tokens_xf"  # int64 [P * title_length], one text after the other
 PROFILE_POOLED_XF = "profile_pooled_xf"  # float [h]: pooled BERT states, computed once when BERT is frozen
 QUERY_POOLED_XF = "query_pooled_xf"  # float [h]
+LABEL_STRENGTHS_XF = "label_strengths_xf"  # int64 [N]: place in `decisions.label_strengths` from 1, 0 = no positive
 USER_KEY_XF = "user_key_xf"  # int64 [1]: hash of the user id; tells decisions of one user, no model reads it
 REQUEST_DAY_XF = "request_day_xf"  # int64 [1]: days since 1970-01-01 UTC
 ITEM_CATEGORY_XF = "item_category_xf"  # int64 [1]
@@ -129,6 +132,9 @@ REQUEST_FEATURES = {
 #: Features of examples that no request carries.
 LABEL_FEATURES = {LABEL: ("float", "list")}
 
+#: The same, of examples that say what made a candidate positive.
+LABEL_EVENT_FEATURES = {LABEL_EVENT_TYPES: ("string", "list")}
+
 #: Features that only rows of the catalogue split have.
 CATALOGUE_FEATURES = {
     ITEM_TITLE: ("string", "scalar"),
@@ -162,11 +168,13 @@ TEXT_FEATURES = {
 }
 
 
-def raw_features(context_columns: tuple[str, ...]) -> dict[str, tuple[str, str]]:
+def raw_features(context_columns: tuple[str, ...], label_event_types: bool = False) -> dict[str, tuple[str, str]]:
     """All raw features of a configuration: name -> (dtype, "scalar" or "list").
 
     Args:
       context_columns: the declared context columns of the data, each a string scalar.
+      label_event_types: whether examples say what made a candidate positive.
     """
     context = {column: ("string", "scalar") for column in context_columns}
-    return {**REQUEST_FEATURES, **context, **LABEL_FEATURES, **CATALOGUE_FEATURES, **SLICE_FEATURES}
+    labels = {**LABEL_FEATURES, **(LABEL_EVENT_FEATURES if label_event_types else {})}
+    return {**REQUEST_FEATURES, **context, **labels, **CATALOGUE_FEATURES, **SLICE_FEATURES}

@@ -39,6 +39,28 @@ def catalogue_cross_entropy(logits: tf.Tensor, positives: tf.Tensor, label_smoot
     return tf.math.divide_no_nan(tf.reduce_sum(loss * weight), tf.reduce_sum(weight))
 
 
+def task_loss(task: str) -> str:
+    """The name of the catalogue loss of a task."""
+    return f"catalogue_{task}"
+
+
+def of_strength(positives: tf.Tensor, strengths: tf.Tensor, least: int) -> tf.Tensor:
+    """The positives of a task: those whose strongest event is the task's or a stronger one.
+
+    What was bought was worth a click too, so that it is a positive of both; what was clicked alone is not one of
+    purchases.
+
+    Args:
+      positives: int [B, N], rows of the catalogue; -1 for none.
+      strengths: int [B, N], of the strongest event behind each, from 1; 0 for none.
+      least: the task's own.
+
+    Returns:
+      As `positives`, with -1 for weaker ones.
+    """
+    return tf.where(strengths >= tf.cast(least, strengths.dtype), positives, -1)
+
+
 def listwise_cross_entropy(scores: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """Softmax cross-entropy over the labelled candidates of each decision (ListNet's top-one loss).
 

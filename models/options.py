@@ -92,6 +92,11 @@ class ModelOptions:
         return {}
 
     @property
+    def task_weights(self) -> dict[str, float]:
+        """Weights in the served score of label event types that have scores of their own; {} without such tasks."""
+        return {}
+
+    @property
     def static_shapes(self) -> bool:
         """Whether the shapes in a training step follow from those of its batch, as XLA wants it."""
         return True
@@ -138,6 +143,8 @@ class LossOptions:
         log variance (`models.uncertainty_weights`).
       sampled_items: items drawn for each step's softmax (corrected for the drawing) where the catalogue is too large
         for a full one; 0 takes the whole catalogue.
+      task_weights: task of a model with `tasks` -> weight of its catalogue loss, times `catalogue`; 1 where it is not
+        named.
     """
 
     catalogue: float = number(1.0, 0, 1e6)
@@ -147,6 +154,7 @@ class LossOptions:
     label_smoothing: float = number(0.0, 0, 0.99)
     weighting: str = choice("fixed", "uncertainty")
     sampled_items: int = number(0, 0, 1e7)
+    task_weights: dict[str, float] = field(default_factory=dict, metadata={RANGE: (1e-3, 1e3)})
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,12 @@ class Ranker(CatalogueModel):
     With a query the score gains what `QueryMatch` finds, and with a history what `CooccurrencePath` says of items (with
     the copy path, of those that are not in it). The head's explicit paths see the whole history.
 
+    With `config.tasks` each task has a score of its own, s_t: the head's (see there) and what all share, the match and
+    the co-occurrence. The repeat mixture's gate gains a number of each, linear in what it sees, 0 at the start. The
+    catalogue loss is one for each task, over its positives (`losses.of_strength`). Served, calibrated, and seen by the
+    other losses, is the mixture of s = Σ_t w_t·s_t, w_t = tasks[t] / Σ tasks, with the gate's number so averaged: one
+    number an item, whose order is that of Σ_t tasks[t]·s_t among repeats and among the others.
+
     Args:
       config: sizes and switches.
       text_encoder: the (shared) encoder of profile, query and item texts.
@@ -46,7 +52,7 @@ class Ranker(CatalogueModel):
       inputs: transformed features by the names of `models.features`: `profile_tokens_xf` [B, P] or
         `profile_pooled_xf` [B, h]; `query_tokens_xf` or `query_pooled_xf`; `history_*_xf` [B, H]; `request_day_xf` [B];
         one int [B] per context column; `candidate_items_xf` [B, N], `candidate_text_positions_xf` [B, M] (-1: none)
-        and `candidate_tokens_xf` [B, M, T].
+        and `candidate_tokens_xf` [B, M, T]; for the losses of tasks `label_strengths_xf` [B, N].
 
     Returns:
       float32 [B, N], one score a candidate; candidates that are padding get a score too.
@@ -70,7 +76,8 @@ class Ranker(CatalogueModel):
     def __init__(self, config: RankerConfig | dict[str, Any], text_encoder: ProfileEncoder, **kwargs: Any) -> None:
         if isinstance(config, Mapping):
             config = RankerConfig(**config)
-        super().__init__(config.items, **kwargs)
+        by_task = [losses.task_loss(task) for task in config.tasks] or ["catalogue"]
+        super().__init__(config.items, tracked=[*by_task, *self.TRACKED[1:]], **kwargs)
         self.config = config
         self.text_encoder = text_encoder
         # A plain object, so that what is kept in it is no part of a SavedModel.
@@ -129,7 +136,13 @@ class Ranker(CatalogueModel):
         if config.use_copy:
             interactions += self.repeat_path.width
         if config.use_mixture:
-            self.mixture = RepeatMixture((0, 0, 0, 0, 1), name="mixture", dtype="float32")
+            slopes = (0, 0, 0, 0, 1, *((1,) if config.tasks else ()))
+            self.mixture = RepeatMixture(slopes, name="mixture", dtype="float32")
+            if config.tasks:
+                self.task_gates = tf.keras.layers.Dense(
+                    len(config.tasks), kernel_initializer="zeros", name="task_gates", dtype="float32"
+                )
+                self.task_gates.build([None, 5])
         if config.use_popularity:
             self.popularity_path = PopularityPath(
                 config.items, config.days, config.popularity_days, name="popularity_path", dtype="float32"
@@ -142,7 +155,14 @@ class Ranker(CatalogueModel):
         size = min(width, hidden)
         bilinear = np.eye(width, dtype=np.float32)
         bilinear[:size, :size] += text_encoder.pooler_kernel().numpy()[:size, :size]
-        self.head = RankingHead(width, interactions, bilinear=bilinear.tolist(), name="head", dtype="float32")
+        self.head = RankingHead(
+            width,
+            interactions,
+            bilinear=bilinear.tolist(),
+            tasks=tuple(config.tasks.values()),
+            name="head",
+            dtype="float32",
+        )
         self._build_parts(hidden)
 
     def _build_parts(self, hidden: int) -> None:
@@ -272,7 +292,7 @@ class Ranker(CatalogueModel):
         if config.use_mixture:
             # No gradient: the gate would teach the query to match whatever belongs to its side.
             evidence = self._evidence(tf.stop_gradient(match), repeated, servable, sample)
-            habits = tf.concat([numbers, asked, asked * evidence], -1)
+            habits = self._gated(tf.concat([numbers, asked, asked * evidence], -1))
         if config.use_popularity:
             interactions.append(self.popularity_path(inputs[features.REQUEST_DAY_XF], rows))
         return RankerState(
@@ -341,23 +361,37 @@ class Ranker(CatalogueModel):
         """Scores of all items, float32 [B, V]; -1e9 for items that may not be recommended."""
         return self._calibrated(state, training)[0]
 
-    def raw_scores(self, state: RankerState) -> tf.Tensor:
-        """Scores of all items before the repeat mixture, float32 [B, V]."""
+    def raw_scores(self, state: RankerState, task: int | None = None) -> tf.Tensor:
+        """Scores of all items before the repeat mixture, float32 [B, V]; those served, or those of one task."""
         repeated = state.repeated if self.config.use_copy else None
-        scores = self.head(state.vector, state.items, state.features, repeated) + state.match
+        scores = self.head(state.vector, state.items, state.features, repeated, task) + state.match
         if state.similar is not None:
             scores += state.similar if repeated is None else state.similar * (1 - repeated)
         return scores
 
-    def _calibrated(self, state: RankerState, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+    def score_task(self, state: RankerState, task: str, training: bool = False) -> tf.Tensor:
+        """As `score_catalogue`, of one task alone."""
+        return self._calibrated(state, training, list(self.config.tasks).index(task))[0]
+
+    def _gated(self, habits: tf.Tensor, task: int | None = None) -> tf.Tensor:
+        """What the mixture's gate sees, with what the tasks say of it, or one of them."""
+        if not self.config.tasks:
+            return habits
+        said = tf.linalg.matvec(self.task_gates(habits), self.head.shares(task))
+        return tf.concat([habits, said[:, tf.newaxis]], -1)
+
+    def _calibrated(self, state: RankerState, training: bool, task: int | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         """(scores of all items [B, V], what to take off the raw score of an item outside the catalogue [B])."""
-        scores, allowed = self.raw_scores(state), state.servable
+        scores, allowed = self.raw_scores(state, task), state.servable
         if state.sample is not None:
             corrections = state.sample.corrections(self._own(state.sample))
             scores, allowed = scores + corrections, allowed * tf.cast(corrections > -1e8, tf.float32)
         if not self.config.use_mixture:
             return tf.where(allowed > 0, scores, -1e9), tf.zeros_like(scores[:, 0])
-        return self.mixture(scores, state.repeated, state.habits, allowed, training=training)
+        habits = state.habits
+        if habits is not None and task is not None:
+            habits = self._gated(habits[:, :-1], task)
+        return self.mixture(scores, state.repeated, habits, allowed, training=training)
 
     def _own(self, sample: Sample) -> tf.Tensor:
         """Float [B, R], 1 for items of the sample that are in the decision's own history or among its candidates."""
@@ -417,12 +451,12 @@ class Ranker(CatalogueModel):
         found: dict[str, tf.Tensor] = {}
         total = tf.constant(0.0)
         if weights.get("catalogue"):
-            logits = self.score_catalogue(state, training=training)
             rows = self._candidate_rows(state, inputs)
             usable = tf.logical_and(labels > 0, tf.gather(state.servable, tf.maximum(rows, 0)) > 0)
-            positives = tf.where(usable, rows, -1)
-            found["catalogue"] = losses.catalogue_cross_entropy(logits, positives, self.config.label_smoothing)
-            total += weights["catalogue"] * found["catalogue"]
+            by_task = self._catalogue_losses(state, inputs, tf.where(usable, rows, -1), training)
+            for name, (value, weight) in by_task.items():
+                found[name] = value
+                total += weights["catalogue"] * weight * value
         if weights.get("listwise") or weights.get("binary"):
             scores = self.score_candidates(state, inputs, training=training)
             for name, loss in (("listwise", losses.listwise_cross_entropy), ("binary", losses.binary_cross_entropy)):
@@ -445,6 +479,27 @@ class Ranker(CatalogueModel):
             found["reconstruction_items"], found["reconstruction_vector"] = by_item, by_vector
             total += weights["reconstruction"] * (by_item + by_vector)
         return {"loss": total, **found}
+
+    def _catalogue_losses(
+        self, state: RankerState, inputs: Tensors, positives: tf.Tensor, training: bool
+    ) -> dict[str, tuple[tf.Tensor, float]]:
+        """Name -> the catalogue loss, or that of a task, and its weight; `positives` int [B, N], -1 for none."""
+        config = self.config
+        if not config.tasks:
+            logits = self.score_catalogue(state, training=training)
+            return {"catalogue": (losses.catalogue_cross_entropy(logits, positives, config.label_smoothing), 1.0)}
+        if features.LABEL_STRENGTHS_XF not in inputs:
+            raise ValueError(
+                f"inputs have no {features.LABEL_STRENGTHS_XF}; expected decisions that say what made a candidate "
+                f"positive, for the tasks {', '.join(config.tasks)}."
+            )
+        found = {}
+        for task, strength in config.task_strengths.items():
+            logits = self.score_task(state, task, training=training)
+            own = losses.of_strength(positives, inputs[features.LABEL_STRENGTHS_XF], strength)
+            loss = losses.catalogue_cross_entropy(logits, own, config.label_smoothing)
+            found[losses.task_loss(task)] = (loss, config.task_weights.get(task, 1.0))
+        return found
 
     def get_config(self) -> dict[str, Any]:
         return {

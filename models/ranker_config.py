@@ -27,10 +27,13 @@ class RankerConfig:
       loss_weights: weight of each loss: catalogue, listwise, binary, reconstruction.
       label_smoothing: of the catalogue loss.
       sampled_items: items drawn for a training step in place of the whole catalogue; 0 takes the whole one.
+      tasks: task -> weight of its score in the one that is served; {} for one score without tasks.
+      task_strengths: task -> its place among the label event types from 1, the weakest first.
+      task_weights: task -> weight of its catalogue loss, times that of `loss_weights`; 1 where it is not named.
 
     Raises:
-      ValueError: for an `item_text` or `merge_source` that is not one of those, or `label_smoothing` with
-        `sampled_items`.
+      ValueError: for an `item_text` or `merge_source` that is not one of those, `label_smoothing` with
+        `sampled_items`, or a task without a place.
     """
 
     items: int
@@ -70,6 +73,9 @@ class RankerConfig:
     loss_weights: dict[str, float] = dataclasses.field(default_factory=lambda: {"catalogue": 1.0})
     label_smoothing: float = 0.0
     sampled_items: int = 0
+    tasks: dict[str, float] = dataclasses.field(default_factory=dict)
+    task_strengths: dict[str, int] = dataclasses.field(default_factory=dict)
+    task_weights: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.item_text not in ("table", "through", "none"):
@@ -79,4 +85,9 @@ class RankerConfig:
         if self.sampled_items and self.label_smoothing:
             raise ValueError(
                 "label_smoothing spreads over the whole catalogue; expected it to be 0 with sampled_items."
+            )
+        if self.tasks.keys() != self.task_strengths.keys():
+            raise ValueError(
+                f"tasks are {', '.join(self.tasks) or 'none'} and task_strengths name "
+                f"{', '.join(self.task_strengths) or 'none'}; expected the same ones."
             )

@@ -18,6 +18,7 @@ class Sizes:
       text_length: T, tokens of an item's text.
       days: days with sales that are known.
       type_ids: event type -> its id.
+      label_strengths: label event types, the weakest first, where examples say which made a candidate positive.
     """
 
     items: int
@@ -32,6 +33,7 @@ class Sizes:
     text_length: int
     days: int
     type_ids: dict[str, int] = field(default_factory=dict)
+    label_strengths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

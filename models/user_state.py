@@ -32,7 +32,8 @@ class RankerState(UserState):
       match: float [B, V], what the query adds to an item's score, 0 without one.
       similar: float [B, V], what the history's items say of the others; None without the co-occurrence path.
       habits: float [B, 5], what the repeat mixture's gate sees: the user's numbers of `RepeatPath`, whether there is a
-        query, and how much more of its match lies in the history than elsewhere; None without the mixture.
+        query, and how much more of its match lies in the history than elsewhere; None without the mixture. With tasks
+        [B, 6]: last what these say of it.
       slices: what `SliceAutoencoder` returned.
       items: vectors of the catalogue, float [V, d].
       servable: float [V], 1 for items that may be recommended.

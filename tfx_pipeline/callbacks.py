@@ -6,7 +6,7 @@ import abc
 import functools
 import json
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ from tfx_pipeline.averaging import averaged
 
 METRICS = ("ndcg@10", "recall@10", "hr@10")
 NOVEL = "novel_"
+#: The metric of each label event type, before `_TYPE`.
+OF_TYPE = "ndcg@10"
 
 #: Scores (decisions x items) kept for the calibration, 512 MiB with what belongs to them.
 CALIBRATION_SCORES = 2**26
@@ -83,6 +85,8 @@ class CatalogueRanking(Validation):
       model: the one in training; construct this outside its strategy's scope.
       decisions: dataset of (inputs, labels).
       calibration_scores: how many scores are kept, 8 bytes each.
+      label_strengths: label event types, the weakest first, where decisions say which made a candidate positive: with
+        `ndcg@10_TYPE` of each, of the same ranking, where what a weaker event made positive counts as no positive.
     """
 
     def __init__(
@@ -90,11 +94,13 @@ class CatalogueRanking(Validation):
         model: CatalogueModel,
         decisions: tf.data.Dataset,
         calibration_scores: int = CALIBRATION_SCORES,
+        label_strengths: Sequence[str] = (),
     ) -> None:
         super().__init__(model, decisions)
         # A copy on one device: no gradient can be taken of variables that several replicas mirror.
         self._mixture = RepeatMixture.from_config(model.mixture.get_config()) if model.mixture else None
         self._calibration_scores = calibration_scores
+        self._strengths = {f"{OF_TYPE}_{name}": place for place, name in enumerate(label_strengths, 1)}
         self._function: Any = None
 
     def shown(self, name: str) -> bool:
@@ -115,24 +121,25 @@ class CatalogueRanking(Validation):
             while held < self._calibration_scores and (batch := next(batches, None)) is not None:
                 kept.append(batch)
                 held += batch[0].size
-            mixture.calibrate(kept, allowed)
+            mixture.calibrate([batch[:4] for batch in kept], allowed)
             theirs.log_temperature.assign(mixture.log_temperature)
             theirs.offset.assign(mixture.offset)
         kept.reverse()
         everything, novel = RankingMetrics(METRICS), RankingMetrics(METRICS)
+        by_type = {name: RankingMetrics([OF_TYPE]) for name in self._strengths}
         servable = model.servable.numpy() > 0
         while (batch := kept.pop() if kept else next(batches, None)) is not None:
-            scores, repeated, habits, positives = batch
+            scores, repeated, habits, positives, strengths = batch
             if mixture:
                 scores = mixture(scores, repeated, habits, allowed)[0].numpy()
-            labels = np.zeros(scores.shape, np.float32)
-            rows, places = np.nonzero(positives >= 0)
-            labels[rows, positives[rows, places]] = 1
-            labels[:, ~servable] = -1
+            labels = _labels(positives, servable)
             everything.update(labels, scores)
             novel.update(np.where(repeated > 0, -1, labels), scores)
+            for name, place in self._strengths.items():
+                by_type[name].update(_labels(np.where(strengths >= place, positives, -1), servable), scores)
         found = everything.result()
         found.update({NOVEL + name: value for name, value in novel.result().items()})
+        found.update({name: metric.result()[OF_TYPE] for name, metric in by_type.items()})
         return found
 
     def _raw(self, inputs: dict[str, tf.Tensor], labels: tf.Tensor) -> tuple[np.ndarray, ...]:
@@ -144,7 +151,17 @@ class CatalogueRanking(Validation):
         # An item that may not be recommended has no probability that a calibration could raise.
         usable = tf.logical_and(labels > 0, tf.gather(self.model.servable, tf.maximum(rows, 0)) > 0)
         positives = tf.where(usable, tf.maximum(rows, -1), -1)
-        return scores.numpy(), repeated.numpy(), habits.numpy(), positives.numpy()
+        strengths = inputs[features.LABEL_STRENGTHS_XF] if self._strengths else tf.zeros_like(positives)
+        return scores.numpy(), repeated.numpy(), habits.numpy(), positives.numpy(), strengths.numpy()
+
+
+def _labels(positives: np.ndarray, servable: np.ndarray) -> np.ndarray:
+    """Labels of all items, [B, V], from the rows of the positives, [B, N]; -1 for items that may not be recommended."""
+    labels = np.zeros([len(positives), len(servable)], np.float32)
+    rows, places = np.nonzero(positives >= 0)
+    labels[rows, positives[rows, places]] = 1
+    labels[:, ~servable] = -1
+    return labels
 
 
 def _raw_scores(model: CatalogueModel, inputs: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

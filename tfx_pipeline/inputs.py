@@ -92,6 +92,7 @@ def read_sizes(transform: tft.TFTransformOutput, settings: Settings, catalogue: 
         special_tokens=astuple(special),
         text_length=settings.transform.title_length,
         days=len(catalogue.sales),
+        label_strengths=settings.decisions.label_strengths,
         type_ids={
             name.decode(): place + features.FIRST_KNOWN_ID
             for place, name in enumerate(transform.vocabulary_by_name(features.EVENT_TYPE_VOCABULARY))
@@ -255,6 +256,8 @@ def _parse(
         *texts.tokens,
         *(features.context_xf(column) for column in settings.data.context),
     }
+    if not settings.decisions.label_strengths:
+        wanted.discard(features.LABEL_STRENGTHS_XF)
     parsed = tf.io.parse_example(records, {name: spec[name] for name in wanted})
     outputs = dense_inputs(parsed, settings.transform.title_length)
     for name in (features.HISTORY_ITEMS_XF, features.CANDIDATE_TEXT_POSITIONS_XF):

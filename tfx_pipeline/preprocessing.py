@@ -86,6 +86,10 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     outputs[features.PROFILE_TOKENS_XF], outputs[features.QUERY_TOKENS_XF], titles = tokens
     outputs.update(_candidate_text(present, titles, transform.title_length))
 
+    if settings.decisions.label_strengths:
+        kinds = inputs[features.LABEL_EVENT_TYPES]
+        outputs[features.LABEL_STRENGTHS_XF] = _with_values(kinds, _strengths(kinds.values, settings.decisions))
+
     # What Trainer needs as it is: the label, and of catalogue rows the words for people and the sales per day.
     for name in (
         features.LABEL,
@@ -115,6 +119,13 @@ def _history(inputs: dict[str, Any], impressions: tuple[str, ...]) -> list[tf.Sp
     rank, most = _rank_in_row(rows)
     indices, shape = tf.stack([rows, rank], 1), tf.stack([types.dense_shape[0], most])
     return [tf.SparseTensor(indices, tf.boolean_mask(part.values, kept), shape) for part in lists]
+
+
+def _strengths(values: tf.Tensor, decisions: settings_module.DecisionSettings) -> tf.Tensor:
+    """Places of event types in `decisions.label_strengths` from 1; 0 for what is none of them."""
+    order = decisions.label_strengths
+    same = tf.equal(values[:, tf.newaxis], tf.constant(order))
+    return tf.reduce_sum(tf.cast(same, tf.int64) * tf.range(1, len(order) + 1, dtype=tf.int64), 1)
 
 
 def _vocabulary(values: tf.Tensor, name: str) -> Any:

@@ -26,7 +26,12 @@ SERVING = "SERVING"
 TYPES = {"string": schema_pb2.BYTES, "int64": schema_pb2.INT, "float": schema_pb2.FLOAT}
 
 #: Lists that every decision has at least one value of.
-_NEVER_EMPTY = (features.CANDIDATE_ITEM_IDS, features.CANDIDATE_TEXT, features.LABEL)
+_NEVER_EMPTY = (
+    features.CANDIDATE_ITEM_IDS,
+    features.CANDIDATE_TEXT,
+    features.LABEL,
+    features.LABEL_EVENT_TYPES,
+)
 
 
 def schema_path(config: str | pathlib.Path, name: str, task: str = tasks.RANKING) -> pathlib.Path:
@@ -38,7 +43,7 @@ def schema_path(config: str | pathlib.Path, name: str, task: str = tasks.RANKING
     return pathlib.Path(config).parent / "schema" / folder / "schema.pbtxt"
 
 
-def build(context_columns: tuple[str, ...]) -> schema_pb2.Schema:
+def build(context_columns: tuple[str, ...], label_event_types: bool = False) -> schema_pb2.Schema:
     """The schema of the raw examples of the task `ranking`.
 
     Scalars that every row has, of the catalogue too, have the fixed shape [1]; so a missing or doubled value is an
@@ -47,9 +52,10 @@ def build(context_columns: tuple[str, ...]) -> schema_pb2.Schema:
 
     Args:
       context_columns: the declared context columns of the data.
+      label_event_types: whether examples say what made a candidate positive.
     """
     schema = schema_pb2.Schema(default_environment=[TRAINING, SERVING])
-    for name, (dtype, kind) in features.raw_features(context_columns).items():
+    for name, (dtype, kind) in features.raw_features(context_columns, label_event_types).items():
         feature = schema.feature.add(name=name, type=TYPES[dtype])
         if name in features.CATALOGUE_FEATURES:
             feature.presence.min_fraction = 0.0
@@ -67,7 +73,7 @@ def build(context_columns: tuple[str, ...]) -> schema_pb2.Schema:
         elif name in _NEVER_EMPTY:
             feature.presence.min_fraction = 1.0
             feature.value_count.min = 1
-        if name in features.LABEL_FEATURES or name in features.SLICE_FEATURES:
+        if name in {**features.LABEL_FEATURES, **features.LABEL_EVENT_FEATURES, **features.SLICE_FEATURES}:
             feature.not_in_environment.append(SERVING)
     return schema
 
@@ -77,9 +83,10 @@ def _at_most_one(feature: schema_pb2.Feature, kind: str) -> None:
         feature.value_count.max = 1
 
 
-def text(context_columns: tuple[str, ...], task: str = tasks.RANKING) -> str:
-    """The schema file's content."""
-    return text_format.MessageToString(tasks.function(tasks.TASKS[task].schema)(context_columns))
+def text(context_columns: tuple[str, ...], task: str = tasks.RANKING, label_event_types: bool = False) -> str:
+    """The schema file's content; arguments as for `build`."""
+    made = tasks.function(tasks.TASKS[task].schema)(context_columns, label_event_types)
+    return text_format.MessageToString(made)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -97,7 +104,7 @@ def main(argv: list[str] | None = None) -> int:
     task = tasks.task_of(settings.model.entry).name
     path = schema_path(arguments.config, own.name, task)
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = text(settings.data.context, task)
+    content = text(settings.data.context, task, bool(settings.decisions.label_strengths))
     path.write_text(content, encoding="utf-8")
     print(f"{path}: {len(text_format.Parse(content, schema_pb2.Schema()).feature)} features")
     return 0

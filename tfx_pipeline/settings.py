@@ -108,6 +108,9 @@ class DecisionSettings:
       kind: `session` (one decision per session with a label event, at its first event) or `window` (one per user
         and cut with label events in [cut, cut + horizon)).
       label_event_types: event types that make an item a positive.
+      label_strengths: the label event types again, the weakest first, such as [click, cart, purchase]: examples then
+        say which was the strongest that made a candidate positive, for `model.tasks` and metrics of each; empty leaves
+        it out.
       impression_event_types: event types that only show an item: candidates with label 0 unless positive, never
         part of a history.
       keep_unlabelled: for `session`: a session with impressions and no label event is a decision too, with negatives
@@ -135,6 +138,7 @@ class DecisionSettings:
     train_prefixes: int = number(0, 0, 1e6)
     kind: str = choice("session", "window")
     label_event_types: tuple[str, ...] = ("purchase",)
+    label_strengths: tuple[str, ...] = ()
     impression_event_types: tuple[str, ...] = ("impression",)
     keep_unlabelled: bool = False
     review_events: bool = False
@@ -385,6 +389,7 @@ def from_dict(content: dict[str, Any], origin: str = "settings") -> Settings:
         settings_checks.check_decisions(settings.decisions)
         settings_checks.check_training(settings.train, settings.model)
         settings.model.check()
+        settings_checks.check_tasks(settings.decisions, settings.train, settings.model)
         settings.train.text.check(list(settings.model.text_encoders.values()))
         settings.decisions.augmentation.check()
     except ValueError as error:
@@ -410,7 +415,7 @@ def _build(content: dict[str, Any], origin: str, options: type[ModelOptions]) ->
 
 
 def _check_context(columns: tuple[str, ...], origin: str) -> None:
-    taken = set(features.raw_features(()))
+    taken = set(features.raw_features((), label_event_types=True))
     taken |= {value for name, value in vars(features).items() if name.endswith(("_XF", "_VOCABULARY"))}
     for signature in (contract.RANK, contract.RECOMMEND):
         taken |= {part.name for part in contract.signature_inputs(signature)}

@@ -24,6 +24,38 @@ def check_decisions(decisions: DecisionSettings) -> None:
             f"`decisions.min_horizon_days` is {decisions.min_horizon_days} and `decisions.horizon_days` "
             f"{decisions.horizon_days}; expected at most the horizon."
         )
+    strengths, labels = decisions.label_strengths, decisions.label_event_types
+    if strengths and sorted(strengths) != sorted(set(labels)):
+        raise ValueError(
+            f"`decisions.label_strengths` is {', '.join(strengths)}; expected each of `decisions.label_event_types` "
+            f"({', '.join(labels)}) once, the weakest first."
+        )
+
+
+def check_tasks(decisions: DecisionSettings, train: TrainSettings, model: ModelOptions) -> None:
+    """Raises a ValueError of one sentence if a model's tasks do not go with what examples and losses say of them."""
+    wanted, labels = model.task_weights, decisions.label_event_types
+    for task in wanted:
+        if task not in labels:
+            raise ValueError(
+                f"`model.tasks` names {task!r}, which is no label event type; expected some of {', '.join(labels)} "
+                "(`decisions.label_event_types`)."
+            )
+    if wanted and not decisions.label_strengths:
+        raise ValueError(
+            "`model.tasks` needs examples that say what made a candidate positive; expected "
+            f"`decisions.label_strengths` to name {', '.join(labels)}, the weakest first."
+        )
+    if wanted and not train.losses.catalogue:
+        raise ValueError(
+            "`model.tasks` are learned by the catalogue loss; expected a `train.losses.catalogue` above 0."
+        )
+    for task in train.losses.task_weights:
+        if task not in wanted:
+            raise ValueError(
+                f"`train.losses.task_weights` names {task!r}, which is no task of the model; expected some of "
+                f"{', '.join(wanted) or 'none'} (`model.tasks`)."
+            )
 
 
 def check_training(train: TrainSettings, model: ModelOptions) -> None:

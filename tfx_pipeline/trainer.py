@@ -232,7 +232,7 @@ def fit(
         epochs = max([final["best_epoch"], *averaged]) if final else train.epochs
         best = train.averaged_epochs if train.averaging == "best_epochs" and not final else 1
         keeper = CheckpointKeeper(checkpoints, None if final else train.monitor, train.patience, best, averaged)
-        validation = None if final else _validation(train, model, held_out)
+        validation = None if final else _validation(settings, model, held_out)
         if model.counts:
             print("  counting users and items", flush=True)
             model.count(read_shoppers(data.train_files, data.transform))
@@ -277,7 +277,7 @@ def fit(
         _restore_calibration(model, final["calibration"])
         metrics = dict(final["metrics"])
     else:
-        metrics = _validation(train, model, held_out).evaluate()
+        metrics = _validation(settings, model, held_out).evaluate()
     if update is not None:
         update.finish(None if final else metrics["ndcg@10"])
     run = {
@@ -360,11 +360,12 @@ def _train(
         update.trained()
 
 
-def _validation(train: settings_module.TrainSettings, model: CandidateModel, held_out: tf.data.Dataset) -> Validation:
+def _validation(settings: Settings, model: CandidateModel, held_out: tf.data.Dataset) -> Validation:
     """What measures the metric that is monitored."""
+    train = settings.train
     if train.monitor not in CLICK_METRICS:
         assert isinstance(model, CatalogueModel)  # settings see to it
-        return CatalogueRanking(model, held_out)
+        return CatalogueRanking(model, held_out, label_strengths=settings.decisions.label_strengths)
     if model.mixture is not None:
         raise ValueError(
             f"train.monitor is {train.monitor!r}, but the scores of {model.name} are log-probabilities of a catalogue; "

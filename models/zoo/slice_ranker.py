@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from models.options import LossOptions, ModelOptions, TextEncoderOptions, choice, number
+from models.options import RANGE, LossOptions, ModelOptions, TextEncoderOptions, choice, number
 from models.registry import Entry
 from models.sizes import Sizes
 
@@ -41,6 +41,9 @@ class SliceRankerOptions(ModelOptions):
         training.
       item_text: `table` (item texts are encoded once an epoch), `through` (in every step, so that BERT learns from
         them) or `none` (not encoded, where texts are no language; `use_words` reads them all the same).
+      tasks: label event types with a score and a loss of their own, each with its weight in the one score that is
+        served, such as {click: 1, purchase: 2}; a positive counts for the type of its strongest event and for all
+        weaker ones (`decisions.label_strengths`). Empty for one score and one loss.
     """
 
     entry: str = "slice_ranker"
@@ -69,6 +72,7 @@ class SliceRankerOptions(ModelOptions):
     id_dropout: float = number(0.1, 0, 0.99)
     history_dropout: float = number(0.0, 0, 0.99)
     item_text: str = choice("table", "through", "none")
+    tasks: dict[str, float] = field(default_factory=dict, metadata={RANGE: (0, 1e6)})
 
     def check(self) -> None:
         if self.max_history % self.slice_length:
@@ -82,7 +86,13 @@ class SliceRankerOptions(ModelOptions):
                 f"`model.dimension` is {self.dimension} and `model.slice_heads` {self.slice_heads}; expected a "
                 "dimension that the heads can share out evenly."
             )
+        if self.tasks and not any(self.tasks.values()):
+            raise ValueError("`model.tasks` has only weights of 0; expected one above 0, so that a score is served.")
         self.text_encoder.check()
+
+    @property
+    def task_weights(self) -> dict[str, float]:
+        return self.tasks
 
     @property
     def text_encoders(self) -> dict[str, TextEncoderOptions]:
@@ -108,12 +118,21 @@ def build(options: SliceRankerOptions, sizes: Sizes, losses: LossOptions) -> Ran
     def shared(part: Sizes | LossOptions | SliceRankerOptions) -> dict[str, Any]:
         return {name: value for name, value in vars(part).items() if name in wanted}
 
+    # Weights go by the place of a task, so it may not depend on the order in which a configuration names them.
+    tasks = [task for task in sizes.label_strengths if task in options.tasks]
+    if len(tasks) != len(options.tasks):
+        raise ValueError(
+            f"`model.tasks` names {', '.join(options.tasks)}; expected some of "
+            f"{', '.join(sizes.label_strengths) or 'none'}, which is what `decisions.label_strengths` names."
+        )
+    given = {**shared(options), "tasks": {task: options.tasks[task] for task in tasks}}
     config = RankerConfig(
         **shared(sizes),
-        **shared(options),
+        **given,
         **shared(losses),
         slices=options.max_history // options.slice_length,
         loss_weights={name: getattr(losses, name) for name in Ranker.LOSSES},
+        task_strengths={task: 1 + sizes.label_strengths.index(task) for task in tasks},
     )
     return Ranker(config, encoder)
 

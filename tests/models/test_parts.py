@@ -103,6 +103,12 @@ PARTS = {
         [normal(3, 4), normal(5, 4)],
         dict(dtype="float32", shared=[1]),
     ),
+    "ranking_head_tasks": (
+        RankingHead,
+        dict(dimension=4, interactions=2, hidden_dimension=6, tasks=(1.0, 3.0)),
+        [normal(3, 4), normal(3, 4, 4), normal(3, 4, 2), REPEATED],
+        dict(dtype="float32"),
+    ),
     "repeat_path": (
         RepeatPath,
         dict(items=4, event_types=3, decay_days=(7.0, 30.0)),
@@ -183,6 +189,11 @@ def test_part(name, tools, tmp_path):
         (lambda: UserFusion(4, 8).build([]), "at least one part"),
         (lambda: RankingHead(3, bilinear=[[1.0, 0], [0, 1]]), r"bilinear must be \[3, 3\], not \[2, 2\]"),
         (lambda: RankingHead(4, interactions=2)(normal(1, 4), normal(1, 4)), "features are missing"),
+        (
+            lambda: RankingHead(4, tasks=(0, 0)),
+            r"tasks are \(0\.0, 0\.0\); expected weights of 0 and more, at least one",
+        ),
+        (lambda: RankingHead(4, tasks=(2, -1)), r"tasks are \(2\.0, -1\.0\); expected weights of 0 and more"),
         (lambda: RepeatPath(4, 3, (7.0, 0.0)), "decay_days must be positive"),
         (lambda: PopularityPath(4, 5, (0,)), "at least 1 day"),
         (lambda: ItemEncoder(4, 3, 5, 3, 3, 4, id_dropout=1.0), r"id_dropout must lie in \[0, 1\), not 1.0"),

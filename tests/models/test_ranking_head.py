@@ -57,3 +57,26 @@ def test_b_is_the_identity_unless_said_otherwise():
     head.cosine_scale.assign(0.0)
     left, right = head.user_projection(USER).numpy(), head.item_projection(ITEMS).numpy()
     np.testing.assert_allclose(head(tf.constant(USER), tf.constant(ITEMS)), left @ right.T, atol=1e-5)
+
+
+def test_each_task_has_its_score_by_the_formula_and_the_mean_weighs_them(tools):
+    head = RankingHead(3, interactions=2, hidden_dimension=5, bilinear=START.tolist(), tasks=(1, 0, 4))
+    tools.shake(head)
+    shares = [0.2, 0.0, 0.8]
+    expected = np.zeros([3, 2, 4])
+    (left, bias), (right,) = head.user_projection.get_weights(), head.item_projection.get_weights()
+    (inner, inner_bias), (outer,) = head.inner.get_weights(), head.outer.get_weights()
+    for t, b, i in np.ndindex(3, 2, 4):
+        u = USER[b] @ left + bias + USER[b] @ head.task_kernels.numpy()[t] + head.task_biases.numpy()[t]
+        r = ITEMS[i] @ right
+        pair = u @ head.kernel.numpy() @ r + head.cosine_scale.numpy() * cosine(u, r)
+        x = FEATURES[b, i] @ inner + inner_bias
+        hidden = 0.5 * x * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
+        expected[t, b, i] = (1 - REPEATED[b, i]) * pair + hidden @ (outer[:, 0] + head.task_outers.numpy()[t])
+    for t in range(3):
+        np.testing.assert_allclose(head(USER, ITEMS, FEATURES, REPEATED, t), expected[t], atol=1e-4)
+    assert np.abs(expected[0] - expected[2]).max() > 0.1
+    mean = np.tensordot(shares, expected, 1)
+    np.testing.assert_allclose(head(USER, ITEMS, FEATURES, REPEATED), mean, atol=1e-4)
+    each = np.stack([ITEMS, ITEMS])
+    np.testing.assert_allclose(head(USER, each, FEATURES, REPEATED), mean, atol=1e-4)

@@ -24,7 +24,7 @@ _TYPES = {"string": tf.string, "int64": tf.int64, "float": tf.float32}
 _REQUIRED = (features.USER_ID, features.REQUEST_TIME, features.PROFILE_TEXT, features.QUERY)
 SPEC = {
     name: tf.io.FixedLenFeature([1], _TYPES[dtype]) if name in _REQUIRED else tf.io.VarLenFeature(_TYPES[dtype])
-    for name, (dtype, _) in features.raw_features(("country",)).items()
+    for name, (dtype, _) in features.raw_features(("country",), label_event_types=True).items()
     if name not in features.SLICE_FEATURES
 }
 TEXTS = ["I love waterproof boots 登山靴", "Résumé holder, 3x!", "", "unaffable 👢"]
@@ -51,10 +51,15 @@ ROWS = [
         candidate_item_ids=["b", "zz", ""],
         candidate_text=["", "a new boot", ""],
         label=[1.0, 0.0, -1.0],
+        label_event_types=["purchase", "", ""],
     ),
     *(_row(profile_text=[text]) for text in TEXTS[1:]),
     _row(
-        candidate_item_ids=["a"], candidate_text=["Waterproof boots"], item_price=[math.e - 1], item_category=["Shoes"]
+        candidate_item_ids=["a"],
+        label_event_types=["click"],
+        candidate_text=["Waterproof boots"],
+        item_price=[math.e - 1],
+        item_category=["Shoes"],
     ),
     _row(
         candidate_item_ids=["b"], candidate_text=["Apple phone"], item_price=[math.e**3 - 1], item_category=["Phones"]
@@ -64,7 +69,11 @@ ROWS = [
 
 
 def _transform(tmp_path: Any, which: str) -> tuple[list[dict[str, Any]], tft.TFTransformOutput]:
-    chosen = settings.from_dict({"name": "x", "data": {"context": ["country"]}, "transform": {"wordpiece": which}})
+    strengths = ["click", "cart", "purchase"]
+    decisions = {"label_event_types": strengths, "label_strengths": strengths}
+    chosen = settings.from_dict(
+        {"name": "x", "data": {"context": ["country"]}, "transform": {"wordpiece": which}, "decisions": decisions}
+    )
     function = functools.partial(preprocessing.preprocessing_fn, custom_config={"settings": settings.to_dict(chosen)})
     metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(SPEC))
     with tft_beam.Context(temp_dir=str(tmp_path / "temp")):
@@ -96,6 +105,14 @@ def test_ids_gaps_and_days(learned):
     assert row[features.REQUEST_DAY_XF].tolist() == [10]
     assert row[features.context_xf("country")].tolist() == [features.FIRST_KNOWN_ID]
     assert learned[0][1][features.context_xf("country")].tolist() == [features.PADDING_ID]
+
+
+def test_what_made_a_candidate_positive_becomes_its_place_from_the_weakest(learned):
+    found = [row[features.LABEL_STRENGTHS_XF].tolist() for row in learned[0]]
+    assert found[0] == [3, 0, 0] and found[4] == [1] and found[1] == []
+    assert features.LABEL_EVENT_TYPES not in learned[0][0]
+    asked = _ask(learned, [[("a", "click", 0)]])
+    assert features.LABEL_STRENGTHS_XF not in asked and features.CANDIDATE_ITEMS_XF in asked
 
 
 def test_prices_are_scaled_over_the_catalogue(learned):
@@ -132,7 +149,7 @@ def _ask(learned: Any, histories: list[list[tuple[str, str, int]]]) -> dict[str,
     """What a model gets for requests on day 10 with these histories of (item, event type, time)."""
     raw: dict[str, Any] = {}
     for name, spec in SPEC.items():
-        if name in features.LABEL_FEATURES or name in features.CATALOGUE_FEATURES:
+        if name not in features.REQUEST_FEATURES and name != "country":
             continue
         empty = tf.zeros([len(histories), 0], spec.dtype)
         required = tf.zeros([len(histories), 1], spec.dtype)
@@ -179,7 +196,7 @@ def test_lists_of_a_history_must_be_of_the_same_length(learned):
         raw = {name: tf.sparse.from_dense(tf.zeros([1, 0], spec.dtype)) for name, spec in SPEC.items()}
         raw |= {name: tf.zeros([1, 1], SPEC[name].dtype) for name in _REQUIRED}
         raw[features.HISTORY_ITEM_IDS] = tf.sparse.from_dense(tf.constant([["a", "b"]]))
-        layer({name: value for name, value in raw.items() if name not in features.LABEL_FEATURES})
+        layer({name: value for name, value in raw.items() if not name.startswith("label")})
 
 
 def test_packaged_wordpiece_gives_the_ids_of_the_library(tmp_path):

@@ -40,6 +40,22 @@ def test_every_feature_has_its_type_and_shape():
     assert unserved == {features.LABEL, *features.SLICE_FEATURES}
 
 
+def test_what_made_a_candidate_positive_is_in_the_schema_of_a_configuration_that_asks_for_it(tmp_path):
+    config = tmp_path / "mine.yaml"
+    strengths = "{label_event_types: [click, purchase], label_strengths: [click, purchase]}"
+    for entry, path in (("slice_ranker", "mine"), ("profile_tagger", "tagging")):
+        content = f"name: mine\nmodel: {{entry: {entry}}}\ndecisions: {strengths}\n"
+        config.write_text(content, encoding="utf-8")
+        assert schema.main(["--config", str(config)]) == 0
+        written = (tmp_path / "schema" / path / "schema.pbtxt").read_text(encoding="utf-8")
+        built = {feature.name: feature for feature in text_format.Parse(written, schema_pb2.Schema()).feature}
+        assert (features.LABEL_EVENT_TYPES in built) == (entry == "slice_ranker")
+        if entry == "slice_ranker":
+            found = built[features.LABEL_EVENT_TYPES]
+            assert found.type == schema_pb2.BYTES and found.value_count.min == 1
+            assert list(found.not_in_environment) == [schema.SERVING]
+
+
 def test_a_catalogue_row_without_context_and_slices_parses():
     spec = schema_utils.schema_as_feature_spec(schema.build(("country",))).feature_spec
     row = tf.train.Example()

@@ -59,3 +59,60 @@ def test_what_does_not_is_one_sentence(train, expected):
     assert expected in str(raised.value)
     assert str(raised.value).startswith("settings: `train.")
     assert str(raised.value).endswith(".")
+
+
+TYPES = ["click", "cart", "purchase"]
+TASKS = {
+    "decisions": {"label_event_types": TYPES, "label_strengths": TYPES},
+    "model": {"tasks": {"click": 1.0, "purchase": 2}},
+    "train": {"losses": {"task_weights": {"purchase": 0.5}}},
+}
+
+
+def test_tasks_are_read():
+    settings = settings_lib.from_dict(TASKS)
+    assert settings_lib.from_dict(settings_lib.to_dict(settings)) == settings
+    assert settings.model.task_weights == {"click": 1.0, "purchase": 2.0}
+    assert settings.train.losses.task_weights == {"purchase": 0.5}
+    assert settings_lib.from_dict({}).model.task_weights == {}
+    assert settings_lib.from_dict({"model": {"entry": "sasrec"}}).model.task_weights == {}
+
+
+@pytest.mark.parametrize(
+    "changes,expected",
+    [
+        (
+            {"model": {"tasks": {"wish": 1.0}}},
+            "`model.tasks` names 'wish', which is no label event type; expected some",
+        ),
+        (
+            {"decisions": {"label_event_types": TYPES}},
+            "expected `decisions.label_strengths` to name click, cart, purch",
+        ),
+        (
+            {"decisions": {"label_event_types": TYPES, "label_strengths": ["click", "purchase"]}},
+            "is click, purchase; expected each of `decisions.label_event_types` (click, cart, purchase) once, the",
+        ),
+        (
+            {"decisions": {"label_event_types": ["click"], "label_strengths": ["click"] * 2}},
+            "is click, click; expected",
+        ),
+        ({"model": {"tasks": {"click": 0, "purchase": 0}}}, "has only weights of 0; expected one above 0"),
+        ({"model": {"tasks": {"click": -1}}}, "`model.tasks.click` is -1; expected a number from 0 to 1e+06"),
+        (
+            {"train": {"losses": {"task_weights": {"cart": 1.0}}}},
+            "names 'cart', which is no task of the model; expected",
+        ),
+        (
+            {"train": {"losses": {"task_weights": {"click": 0}}}},
+            "task_weights.click` is 0; expected a number from 0.001",
+        ),
+        ({"train": {"losses": {"catalogue": 0, "binary": 1}}}, "expected a `train.losses.catalogue` above 0"),
+        ({"model": {"entry": "sasrec", "tasks": {"click": 1.0}}}, "unknown key `model.tasks`"),
+    ],
+)
+def test_tasks_that_nothing_is_known_of_are_one_sentence(changes, expected):
+    with pytest.raises(settings_lib.SettingsError) as raised:
+        settings_lib.from_dict({**TASKS, **changes})
+    assert expected in str(raised.value)
+    assert str(raised.value).endswith(".") and str(raised.value).count("\n") == 0

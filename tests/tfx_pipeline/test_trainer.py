@@ -21,9 +21,11 @@ from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io, sche
 
 from models import features, wordpiece
 from models.layers.repeat_mixture import RepeatMixture
+from models.metrics import RankingMetrics
 from models.ranker import Ranker
 from tfx_pipeline import callbacks, inputs, logs, trainer
 from tfx_pipeline import settings as settings_lib
+from tfx_pipeline.training_step import make_training_step
 
 ITEMS = [f"item{row:02d}" for row in range(12)]
 EVAL_DAY = 30
@@ -44,6 +46,7 @@ SPEC: dict[str, Any] = {
     features.CANDIDATE_TEXT_POSITIONS_XF: _lists["int64"],
     features.CANDIDATE_TOKENS_XF: _lists["int64"],
     features.LABEL: _lists["float"],
+    features.LABEL_STRENGTHS_XF: _lists["int64"],
     features.PROFILE_TOKENS_XF: tf.io.FixedLenFeature([TOKENS], tf.int64),
     features.QUERY_TOKENS_XF: tf.io.FixedLenFeature([TOKENS], tf.int64),
     features.REQUEST_DAY_XF: _one,
@@ -89,6 +92,7 @@ def _decision(number: int, day: int) -> bytes:
         history_gap_buckets_xf=[1],
         candidate_items_xf=[bought + features.FIRST_KNOWN_ID, other + features.FIRST_KNOWN_ID],
         label=[1.0, 0.0],
+        label_strengths_xf=[1 + (number % 3 == 0), 0],
         profile_tokens_xf=[2, 5 + number % 3, 3, 0],
         request_day_xf=[day],
         user_key_xf=[number],
@@ -386,6 +390,45 @@ def test_a_step_with_everything_beside_it_goes_on_after_a_stop(data, tmp_path, m
         np.testing.assert_array_equal(ours.get_tensor(key), theirs.get_tensor(key), err_msg=key)
     names = [variable.name for variable in resumed.model.variables]
     assert not [name for name in names if "log_variance" in name]
+
+
+def test_tasks_learn_each_by_its_own_loss_and_are_measured_each_by_its_positives(data, tmp_path):
+    """A third of the positives were purchases, which count as clicks too."""
+    types = ["click", "purchase"]
+    plain = settings_lib.to_dict(_beside(epochs=3))
+    plain["decisions"] |= {"label_event_types": types, "label_strengths": types}
+    plain["model"]["tasks"] = {"purchase": 3, "click": 1}
+    plain["train"]["losses"]["task_weights"] = {"purchase": 0.5}
+    settings = settings_lib.from_dict(plain)
+    result = _fit(settings, data, tmp_path)
+    history = result.run["history"]
+    for task in types:
+        assert history[-1][f"catalogue_{task}"] < history[0][f"catalogue_{task}"]
+    assert "catalogue" not in history[0]
+    step = make_training_step(settings.train, result.model)
+    names = [variable.name for variable in step.variables]
+    starts = {
+        name.removesuffix("_log_variance:0"): variable for name, variable in zip(names, step.variables, strict=True)
+    }
+    parts = ["reconstruction_items", "reconstruction_vector"]
+    weights = {"catalogue_click": 1.0, "catalogue_purchase": 0.5, **dict.fromkeys(parts, 0.1)}
+    assert {name: float(tf.exp(-variable)) for name, variable in starts.items()} == pytest.approx(weights)
+    measured = {task: RankingMetrics(["ndcg@10"]) for task in types}
+    for batch, labels in result.held_out:
+        scores = result.model.score_catalogue(result.model.encode_user(batch)).numpy()
+        bought = batch[features.CANDIDATE_ITEMS_XF].numpy()[:, 0] - features.FIRST_KNOWN_ID
+        own = np.eye(len(ITEMS))[bought]
+        measured["click"].update(own, scores)
+        purchases = batch[features.LABEL_STRENGTHS_XF].numpy()[:, :1] == 2
+        measured["purchase"].update(own * purchases, scores)
+        assert 0 < purchases.sum() < len(labels)
+    metrics = result.run["metrics"]
+    for task, found in measured.items():
+        assert metrics[f"ndcg@10_{task}"] == pytest.approx(found.result()["ndcg@10"], abs=1e-6)
+    assert metrics["ndcg@10_click"] == pytest.approx(metrics["ndcg@10"]) != metrics["ndcg@10_purchase"]
+    untold = dataclasses.replace(settings, decisions=settings_lib.DecisionSettings())
+    batch = next(iter(inputs.decisions(data.eval_files, data.transform, untold, batch_size=5)))[0]
+    assert features.LABEL_STRENGTHS_XF not in batch
 
 
 def test_half_precision_trains_in_parts_against_an_adversary_and_two_views(data, tmp_path, monkeypatch):

@@ -24,6 +24,7 @@ class Decision:
       candidate_text: N texts, "" where the model knows the item.
       labels: float32 [N], 1 positive, 0 negative, -1 padding.
       slices: slice feature -> value.
+      label_event_types: N, the strongest label event of each positive, "" for the others; None where it is not asked.
       dropped_positives, dropped_impressions: how many found no room among the candidates.
     """
 
@@ -40,5 +41,6 @@ class Decision:
     candidate_text: list[str]
     labels: np.ndarray
     slices: dict[str, str]
+    label_event_types: list[str] | None = None
     dropped_positives: int = 0
     dropped_impressions: int = 0

@@ -72,7 +72,8 @@ class DecisionBuilder:
 
     Candidates: the positives (the newest `max_positives`), the impressions that are not positive, negatives by
     popularity as of the decision's time; shuffled, so that a place in the list says nothing, and padded to N. With
-    fewer `train_negatives` than `negatives`, N is smaller by the difference for what is trained on.
+    fewer `train_negatives` than `negatives`, N is smaller by the difference for what is trained on. With
+    `label_strengths` each positive says which of its label events is the strongest.
 
     What the bytes of a decision at time t depend on, given the boundaries, in every split:
 
@@ -80,9 +81,10 @@ class DecisionBuilder:
       probability (the first events and the label events of all users).
     - At t, for `session`: the query that opens the session, and context columns of events.
     - At or after t: only what the decision is about, that is its label events (positives) and impressions; they are
-      candidates, are not drawn as negatives, and take their room. `slice_items` and `slice_category` describe the
-      positives, and `candidate_text` is there for a candidate whose first event is not before `known_until`: of a
-      negative that lies before t, of the others not after the event that makes them candidates.
+      candidates, are not drawn as negatives, and take their room. `slice_items`, `slice_category` and
+      `label_event_types` describe the positives, and `candidate_text` is there for a candidate whose first event is
+      not before `known_until`: of a negative that lies before t, of the others not after the event that makes them
+      candidates.
     - Without a time: the tables of users and items as they are.
 
     So events of other users at or after t, and the user's own that make no candidate of it, change nothing.
@@ -162,6 +164,7 @@ class DecisionBuilder:
             candidate_item_ids=[*self.table.ids[candidates], *[""] * padding],
             candidate_text=[*np.where(new, self.table.texts[candidates], ""), *[""] * padding],
             labels=np.r_[labels, np.full(padding, -1)].astype(np.float32),
+            label_event_types=self._strongest(log, moment, np.where(positives, candidates, -1), room),
             slices={
                 features.SLICE_USER: "known" if len(_until(places.known, log, moment.time)) else "new",
                 features.SLICE_ITEMS: "new" if (new & positives).any() else "known",
@@ -255,6 +258,17 @@ class DecisionBuilder:
         labels = np.repeat([1.0, 0.0], [len(positives), len(codes) - len(positives)])
         order = rng.permutation(len(codes))
         return codes[order], labels[order], (len(bought) - len(positives), len(shown) - len(kept))
+
+    def _strongest(self, log: UserLog, moment: Moment, positives: np.ndarray, room: int) -> list[str] | None:
+        """The strongest label event of each positive (an item's code), "" of -1 and of what is left of the room."""
+        order = self.settings.label_strengths
+        if not order:
+            return None
+        found: dict[int, int] = {}
+        for item, kind in zip(log.items[moment.labels], log.type_names[log.types[moment.labels]], strict=True):
+            found[item] = max(found.get(item, 0), order.index(kind))
+        types = [order[found[item]] if item >= 0 else "" for item in positives]
+        return [*types, *[""] * (room - len(types))]
 
     def _context(self, log: UserLog, time: int) -> dict[str, str]:
         """What is known of the user; a request that opens a session brings what its own event says."""

@@ -19,6 +19,8 @@ _NO_TEXTS: tuple[str, ...] = ()
 def to_example(decision: Decision, context_columns: tuple[str, ...]) -> tf.train.Example:
     """One decision as an Example with the features of `features.raw_features`; none of the catalogue's.
 
+    `label_event_types` is written where the decision has them.
+
     Args:
       decision: to be written.
       context_columns: the declared context columns; one without a value is left out.
@@ -35,6 +37,8 @@ def to_example(decision: Decision, context_columns: tuple[str, ...]) -> tf.train
         features.CANDIDATE_TEXT: decision.candidate_text,
         features.LABEL: decision.labels,
     }
+    if decision.label_event_types is not None:
+        values[features.LABEL_EVENT_TYPES] = decision.label_event_types
     values |= {column: [decision.context[column]] for column in context_columns if column in decision.context}
     values |= {name: [value] for name, value in decision.slices.items()}
     return _example(values, context_columns)
@@ -84,7 +88,7 @@ def serialize(example: tf.train.Example) -> bytes:
 
 
 def _example(values: dict[str, Any], context_columns: Iterable[str]) -> tf.train.Example:
-    kinds = features.raw_features(tuple(context_columns))
+    kinds = features.raw_features(tuple(context_columns), label_event_types=True)
     example = tf.train.Example()
     for name, value in values.items():
         feature = example.features.feature[name]

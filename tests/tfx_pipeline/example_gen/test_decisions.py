@@ -367,3 +367,38 @@ def test_context_of_events_is_not_known_before_its_event(shop, kind):
     # A request that opens a session brings its own context; a window has no event of its own.
     at_the_moment = ["age", "country"] if kind == "session" else ["age"]
     assert {time: known[time] for time in (4, 5, 6)} == {4: ["age"], 5: at_the_moment, 6: ["age", "country"]}
+
+
+def test_each_positive_says_which_of_its_label_events_was_the_strongest(shop):
+    settings = dataclasses.replace(
+        SESSIONS,
+        label_event_types=("buy", "click", "cart"),
+        label_strengths=("click", "cart", "buy"),
+        candidates=7,
+        negatives=2,
+    )
+    events = [
+        ("other", "x", "click", 5, "o"),
+        ("u", "a", "view", 9, "s1"),
+        ("u", "a", "buy", 10, "s1"),
+        ("u", "b", "click", 20, "s2"),
+        ("u", "c", "impression", 20, "s2"),
+        ("u", "d", "click", 21, "s2"),
+        ("u", "d", "buy", 22, "s2"),
+        ("u", "d", "cart", 23, "s2"),  # later than the purchase, and weaker
+        ("u", "a", "cart", 24, "s2"),  # bought in an earlier session, which does not count here
+        ("u", "a", "click", 25, "s2"),
+        ("u", "b", "view", 26, "s2"),
+        ("u", "b", "buy", 100, "s2"),  # later than the split's end
+    ]
+    builder, logs = shop.build(settings, Boundaries(0, 100, 200), events, shop.items("abcdx"))
+    first, second = (decision for decision in builder.decisions(logs["u"]) if decision.split == "train")
+    assert dict(zip(first.candidate_item_ids, first.label_event_types, strict=True))["a"] == "buy"
+    pairs = zip(second.candidate_item_ids, second.label_event_types, strict=True)
+    assert {item: kind for item, kind in pairs if item} == {"b": "click", "d": "buy", "a": "cart", "c": "", "x": ""}
+    assert second.label_event_types[5:] == ["", ""] and len(second.label_event_types) == 7
+    plain = dataclasses.replace(settings, label_strengths=())
+    builder, logs = shop.build(plain, Boundaries(0, 100, 200), events, shop.items("abcdx"))
+    for one, other in zip(builder.decisions(logs["u"]), (first, second), strict=False):
+        assert one.label_event_types is None
+        assert one.candidate_item_ids == other.candidate_item_ids and ranked(one) == ranked(other)

@@ -126,3 +126,13 @@ def test_the_same_content_is_the_same_bytes():
     for name in reversed(sorted(other.features.feature)):
         shuffled.features.feature[name].CopyFrom(other.features.feature[name])
     assert serialize(shuffled) == serialize(other)
+
+
+def test_what_made_a_candidate_positive_is_written_where_a_decision_says_it(shop):
+    plain = to_example(DECISION, ("country",))
+    assert features.LABEL_EVENT_TYPES not in plain.features.feature
+    typed = to_example(dataclasses.replace(DECISION, label_event_types=["", "购买", ""]), ("country",))
+    assert values(typed) == {**values(plain), "label_event_types": ["", "购买", ""]}
+    expected = features.raw_features(("country",), label_event_types=True)
+    assert set(expected) - set(features.raw_features(("country",))) == {features.LABEL_EVENT_TYPES}
+    assert kinds(typed)[features.LABEL_EVENT_TYPES] == expected[features.LABEL_EVENT_TYPES][0]

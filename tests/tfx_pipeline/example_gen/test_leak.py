@@ -168,7 +168,13 @@ QUARTER = DAY // 4
 WHOLE = {
     "session": DecisionSettings(kind="session", label_event_types=("buy",), candidates=9, negatives=6),
     "window": DecisionSettings(
-        kind="window", label_event_types=("buy",), candidates=9, negatives=6, every_days=7.5, horizon_days=7.5
+        kind="window",
+        label_event_types=("buy",),
+        label_strengths=("buy",),
+        candidates=9,
+        negatives=6,
+        every_days=7.5,
+        horizon_days=7.5,
     ),
 }
 SPLITS = {"train": (Boundaries(0, 80 * QUARTER, 100 * QUARTER), "train")}
