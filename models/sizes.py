@@ -18,6 +18,8 @@ class Sizes:
       text_length: T, tokens of an item's text.
       days: days with sales that are known.
       type_ids: event type -> its id.
+      image_width: numbers of an item's image embedding, 0 where the data declares none.
+      relations: kinds of relations between items, 0 where the data declares none.
     """
 
     items: int
@@ -32,6 +34,8 @@ class Sizes:
     text_length: int
     days: int
     type_ids: dict[str, int] = field(default_factory=dict)
+    image_width: int = 0
+    relations: int = 0
 
 
 @dataclass(frozen=True)
