@@ -38,7 +38,7 @@ def schema_path(config: str | pathlib.Path, name: str, task: str = tasks.RANKING
     return pathlib.Path(config).parent / "schema" / folder / "schema.pbtxt"
 
 
-def build(context_columns: tuple[str, ...]) -> schema_pb2.Schema:
+def build(context_columns: tuple[str, ...], item_features: tuple[str, ...] = ()) -> schema_pb2.Schema:
     """The schema of the raw examples of the task `ranking`.
 
     Scalars that every row has, of the catalogue too, have the fixed shape [1]; so a missing or doubled value is an
@@ -47,11 +47,12 @@ def build(context_columns: tuple[str, ...]) -> schema_pb2.Schema:
 
     Args:
       context_columns: the declared context columns of the data.
+      item_features: of `features.DECLARED_ITEM_FEATURES`, those that the data declares.
     """
     schema = schema_pb2.Schema(default_environment=[TRAINING, SERVING])
-    for name, (dtype, kind) in features.raw_features(context_columns).items():
+    for name, (dtype, kind) in features.raw_features(context_columns, item_features).items():
         feature = schema.feature.add(name=name, type=TYPES[dtype])
-        if name in features.CATALOGUE_FEATURES:
+        if name in features.CATALOGUE_FEATURES or name in features.DECLARED_ITEM_FEATURES:
             feature.presence.min_fraction = 0.0
             _at_most_one(feature, kind)
             continue
@@ -77,9 +78,9 @@ def _at_most_one(feature: schema_pb2.Feature, kind: str) -> None:
         feature.value_count.max = 1
 
 
-def text(context_columns: tuple[str, ...], task: str = tasks.RANKING) -> str:
+def text(context_columns: tuple[str, ...], task: str = tasks.RANKING, item_features: tuple[str, ...] = ()) -> str:
     """The schema file's content."""
-    return text_format.MessageToString(tasks.function(tasks.TASKS[task].schema)(context_columns))
+    return text_format.MessageToString(tasks.function(tasks.TASKS[task].schema)(context_columns, item_features))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -97,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
     task = tasks.task_of(settings.model.entry).name
     path = schema_path(arguments.config, own.name, task)
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = text(settings.data.context, task)
+    content = text(settings.data.context, task, settings.data.item_features)
     path.write_text(content, encoding="utf-8")
     print(f"{path}: {len(text_format.Parse(content, schema_pb2.Schema()).feature)} features")
     return 0

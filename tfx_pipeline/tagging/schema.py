@@ -11,13 +11,13 @@ from tfx_pipeline.schema import SERVING, TRAINING, TYPES
 _REQUEST = (features.TEXT,)
 
 
-def tagging_schema(context_columns: tuple[str, ...] = ()) -> schema_pb2.Schema:
+def tagging_schema(context_columns: tuple[str, ...] = (), item_features: tuple[str, ...] = ()) -> schema_pb2.Schema:
     """Scalars have the fixed shape [1]; a text may have no tag.
 
     Args:
-      context_columns: not read: a text has none.
+      context_columns, item_features: not read: a text has none.
     """
-    del context_columns
+    del context_columns, item_features
     schema = schema_pb2.Schema(default_environment=[TRAINING, SERVING])
     for name, (dtype, kind) in features.TEXT_FEATURES.items():
         feature = schema.feature.add(name=name, type=TYPES[dtype])
