@@ -42,7 +42,7 @@ ITEM_SALES_DAYS = "item_sales_days"  # int64 [D]: days since 1970-01-01 UTC on w
 ITEM_SALES_COUNTS = "item_sales_counts"  # int64 [D]: how many label events on each of those days
 # Only where the data declares them (`DECLARED_ITEM_FEATURES`):
 ITEM_IMAGE = "item_image"  # float [w], the embedding of the item's image, empty when there is none
-ITEM_RELATIONS = "item_relations"  # string [E]: kinds of the item's relations, in the table's order
+ITEM_RELATION_KINDS = "item_relation_kinds"  # string [E]: kinds of the item's relations, in the table's order
 ITEM_RELATED_ITEMS = "item_related_items"  # string [E]: id of the related item of each of them
 
 # --- slices, only for Evaluator ----------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ ITEM_CATEGORY_XF = "item_category_xf"  # int64 [1]
 ITEM_BRAND_XF = "item_brand_xf"  # int64 [1]
 ITEM_PRICE_SCALED_XF = "item_price_scaled_xf"  # float [1]: z-score of log1p(price), 0 when unknown
 ITEM_PRICE_BUCKET_XF = "item_price_bucket_xf"  # int64 [1]: quantile bucket from 1, 0 when unknown
-ITEM_RELATIONS_XF = "item_relations_xf"  # int64 [E]
+ITEM_RELATION_KINDS_XF = "item_relation_kinds_xf"  # int64 [E]
 ITEM_RELATED_ITEMS_XF = "item_related_items_xf"  # int64 [E]
 
 # --- task `tagging`: one example is one text, with weak labels -----------------------------------------------------
@@ -150,7 +150,7 @@ CATALOGUE_FEATURES = {
 #: Features of the catalogue split that are there only where the data declares them.
 DECLARED_ITEM_FEATURES = {
     ITEM_IMAGE: ("float", "list"),
-    ITEM_RELATIONS: ("string", "list"),
+    ITEM_RELATION_KINDS: ("string", "list"),
     ITEM_RELATED_ITEMS: ("string", "list"),
 }
 

@@ -21,7 +21,7 @@ from tfx_pipeline.shoppers import newest_records
 
 _SCALARS = (features.REQUEST_DAY_XF, features.USER_KEY_XF)
 
-_RELATIONS = (features.ITEM_RELATIONS_XF, features.ITEM_RELATED_ITEMS_XF)
+_RELATIONS = (features.ITEM_RELATION_KINDS_XF, features.ITEM_RELATED_ITEMS_XF)
 
 Encode = Callable[[tf.Tensor], tf.Tensor]
 

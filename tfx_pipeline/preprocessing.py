@@ -46,9 +46,9 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     lists = {features.CANDIDATE_ITEMS_XF: candidates, features.HISTORY_ITEMS_XF: history}
     if settings.data.item_relations:
         lists[features.ITEM_RELATED_ITEMS_XF] = _declared(inputs, features.ITEM_RELATED_ITEMS)
-        kinds = _declared(inputs, features.ITEM_RELATIONS)
+        kinds = _declared(inputs, features.ITEM_RELATION_KINDS)
         vocabulary = _vocabulary(kinds.values, features.RELATION_VOCABULARY)
-        outputs[features.ITEM_RELATIONS_XF] = _with_values(kinds, _lookup(kinds.values, vocabulary))
+        outputs[features.ITEM_RELATION_KINDS_XF] = _with_values(kinds, _lookup(kinds.values, vocabulary))
     ids = _lookup(tf.concat([part.values for part in lists.values()], 0), items)
     for (name, part), found in zip(
         lists.items(), tf.split(ids, [tf.size(part.values) for part in lists.values()]), strict=True

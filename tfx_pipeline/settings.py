@@ -86,7 +86,7 @@ class DataSettings:
     @property
     def item_features(self) -> tuple[str, ...]:
         """Which of `features.DECLARED_ITEM_FEATURES` the catalogue has."""
-        relations = (features.ITEM_RELATIONS, features.ITEM_RELATED_ITEMS) if self.item_relations else ()
+        relations = (features.ITEM_RELATION_KINDS, features.ITEM_RELATED_ITEMS) if self.item_relations else ()
         return ((features.ITEM_IMAGE,) if self.image_embedding_width else ()) + relations
 
 

@@ -92,5 +92,5 @@ def test_item_data_that_does_not_go_together_is_one_sentence(content, expected):
 def test_item_data_that_goes_together_is_read():
     model = {"use_relations": True, "use_image_embedding": True}
     settings = settings_lib.from_dict({"name": "t", "data": {**RELATIONS, "image_embedding_width": 3}, "model": model})
-    assert settings.data.item_features == ("item_image", "item_relations", "item_related_items")
+    assert settings.data.item_features == ("item_image", "item_relation_kinds", "item_related_items")
     assert settings_lib.from_dict({"name": "t", "data": settings_lib.to_dict(settings.data)}).model.item_data == {}

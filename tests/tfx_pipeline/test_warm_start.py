@@ -51,7 +51,7 @@ MODELS = {
     "profile_matcher": {"dimension": 8, "text_encoder": BERT},
     "slice_ranker": {
         **{"dimension": 8, "code_dimension": 4, "max_history": 4, "slice_length": 2, "text_encoder": BERT},
-        **{"use_popularity": False, "use_lexical": False, "use_image_embedding": True, "use_relations": True},
+        **{"use_popularity": False, "use_mixture": False, "use_image_embedding": True, "use_relations": True},
     },
 }
 RELATED = [("a", "also bought", "c"), ("a", "same brand", "f"), ("e", "same brand", "b"), ("e", "same brand", "d")]

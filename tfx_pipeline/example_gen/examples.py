@@ -83,7 +83,7 @@ def catalogue(table: ItemTable, stats: ItemStats, boundaries: Boundaries) -> Ite
             items, kinds, others = table.relations
             first, last = np.searchsorted(items, [code, code + 1])
             kept = known[others[first:last]]
-            values[features.ITEM_RELATIONS] = kinds[first:last][kept]
+            values[features.ITEM_RELATION_KINDS] = kinds[first:last][kept]
             values[features.ITEM_RELATED_ITEMS] = table.ids[others[first:last][kept]]
         yield _example(values, ())
 

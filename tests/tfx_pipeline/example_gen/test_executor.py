@@ -132,7 +132,7 @@ def test_images_and_relations_go_with_the_catalogue(folder, tmp_path):
     rows = {}
     for record in found["catalogue"]:
         feature = tf.train.Example.FromString(record).features.feature
-        kinds, others = (feature[name].bytes_list.value for name in ("item_relations", "item_related_items"))
+        kinds, others = (feature[name].bytes_list.value for name in ("item_relation_kinds", "item_related_items"))
         name = feature["candidate_item_ids"].bytes_list.value[0].decode()
         rows[name] = (list(feature["item_image"].float_list.value), list(zip(kinds, others, strict=True)))
     assert rows["a"] == ([1, 2], [(b"also bought", b"b"), (b"also bought", b"h")])
