@@ -42,6 +42,10 @@ ITEM_PRICE = "item_price"  # float [1], absent when unknown
 ITEM_FIRST_SEEN = "item_first_seen"  # int64 [1], seconds; 0 when the item has always been there
 ITEM_SALES_DAYS = "item_sales_days"  # int64 [D]: days since 1970-01-01 UTC on which the item had label events
 ITEM_SALES_COUNTS = "item_sales_counts"  # int64 [D]: how many label events on each of those days
+# Only where the data declares them (`DECLARED_ITEM_FEATURES`):
+ITEM_IMAGE = "item_image"  # float [w], the embedding of the item's image, empty when there is none
+ITEM_RELATION_KINDS = "item_relation_kinds"  # string [E]: kinds of the item's relations, in the table's order
+ITEM_RELATED_ITEMS = "item_related_items"  # string [E]: id of the related item of each of them
 
 # --- slices, only for Evaluator ----------------------------------------------------------------------------------
 SLICE_USER = "slice_user"  # "new" | "known"
@@ -74,6 +78,8 @@ ITEM_CATEGORY_XF = "item_category_xf"  # int64 [1]
 ITEM_BRAND_XF = "item_brand_xf"  # int64 [1]
 ITEM_PRICE_SCALED_XF = "item_price_scaled_xf"  # float [1]: z-score of log1p(price), 0 when unknown
 ITEM_PRICE_BUCKET_XF = "item_price_bucket_xf"  # int64 [1]: quantile bucket from 1, 0 when unknown
+ITEM_RELATION_KINDS_XF = "item_relation_kinds_xf"  # int64 [E]
+ITEM_RELATED_ITEMS_XF = "item_related_items_xf"  # int64 [E]
 
 # --- task `tagging`: one example is one text, with weak labels -----------------------------------------------------
 TEXT = "text"  # string [1]: a query, a review, a sentence of the user, a title or a description
@@ -102,6 +108,7 @@ ITEM_VOCABULARY = "item_vocabulary"
 EVENT_TYPE_VOCABULARY = "event_type_vocabulary"
 CATEGORY_VOCABULARY = "category_vocabulary"
 BRAND_VOCABULARY = "brand_vocabulary"
+RELATION_VOCABULARY = "relation_vocabulary"
 TAG_VOCABULARY = "tag_vocabulary"
 WORDPIECE_VOCABULARY = "wordpiece_vocabulary"
 
@@ -146,6 +153,16 @@ CATALOGUE_FEATURES = {
     ITEM_SALES_COUNTS: ("int64", "list"),
 }
 
+#: Features of the catalogue split that are there only where the data declares them.
+DECLARED_ITEM_FEATURES = {
+    ITEM_IMAGE: ("float", "list"),
+    ITEM_RELATION_KINDS: ("string", "list"),
+    ITEM_RELATED_ITEMS: ("string", "list"),
+}
+
+#: Features that examples have only where the settings ask for them.
+DECLARED_FEATURES = {**DECLARED_ITEM_FEATURES, **LABEL_EVENT_FEATURES}
+
 #: Features that only Evaluator reads.
 SLICE_FEATURES = {
     SLICE_USER: ("string", "scalar"),
@@ -168,13 +185,13 @@ TEXT_FEATURES = {
 }
 
 
-def raw_features(context_columns: tuple[str, ...], label_event_types: bool = False) -> dict[str, tuple[str, str]]:
+def raw_features(context_columns: tuple[str, ...], declared: tuple[str, ...] = ()) -> dict[str, tuple[str, str]]:
     """All raw features of a configuration: name -> (dtype, "scalar" or "list").
 
     Args:
       context_columns: the declared context columns of the data, each a string scalar.
-      label_event_types: whether examples say what made a candidate positive.
+      declared: of `DECLARED_FEATURES`, those that the settings ask for.
     """
     context = {column: ("string", "scalar") for column in context_columns}
-    labels = {**LABEL_FEATURES, **(LABEL_EVENT_FEATURES if label_event_types else {})}
-    return {**REQUEST_FEATURES, **context, **labels, **CATALOGUE_FEATURES, **SLICE_FEATURES}
+    chosen = {name: DECLARED_FEATURES[name] for name in declared}
+    return {**REQUEST_FEATURES, **context, **LABEL_FEATURES, **CATALOGUE_FEATURES, **chosen, **SLICE_FEATURES}

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from models.related_items import NONE, RelatedItems
+
 
 @dataclass(frozen=True)
 class ItemTable:
@@ -22,6 +24,8 @@ class ItemTable:
       trained: bool [V], items with events in the training data: only their id embedding means something.
       servable: bool [V], items that may be recommended.
       texts: str [V], title, brand and category as they are written; None where no model reads them.
+      images: float [V, w], embeddings of the items' images, all 0 for none; None where the data declares none.
+      relations: int [E, 3], (item, kind of relation from 0, related item), the first of an item first; None as well.
     """
 
     tokens: np.ndarray
@@ -32,6 +36,8 @@ class ItemTable:
     trained: np.ndarray
     servable: np.ndarray
     texts: Sequence[str] | None = None
+    images: np.ndarray | None = None
+    relations: np.ndarray | None = None
 
 
 class ItemEncoder(tf.keras.layers.Layer):
@@ -40,15 +46,22 @@ class ItemEncoder(tf.keras.layers.Layer):
     The id is left out for items without training events and, in training, for a random share of the others
     (`id_dropout`), so that text and attributes alone learn to carry an item (DropoutNet). All tables are variables.
 
+    With `image_width`, U·x_i / ‖x_i‖ is added for items with an image embedding x_i. With `relations`, what
+    `RelatedItems` makes of the r_j of the related items j (without what their own neighbours add to them) is added
+    last. An item without events has both from the first day.
+
     Args:
       items: V.
       dimension: d.
       text_dimension: h, width of pooled text vectors.
       categories, brands, price_buckets: sizes of the vocabularies, the 0 for "none" included.
       id_dropout: share of ids hidden in training.
+      image_width: w, numbers of an image embedding; 0 reads none.
+      relations: kinds of relations; 0 reads none.
+      neighbours: of each item and kind of relation at most so many related items count.
 
     Call arguments:
-      text_vectors: float [V, h] or [R, h]; the stored table when None.
+      text_vectors: float [V, h] or [R, h]; the stored table when None. With `rows`, related items have the stored one.
       rows: int [R], the items that are wanted; all when None.
       kept: float [V] or [R], what `kept` returned; drawn anew when None.
 
@@ -75,6 +88,9 @@ class ItemEncoder(tf.keras.layers.Layer):
         brands: int,
         price_buckets: int,
         id_dropout: float = 0.0,
+        image_width: int = 0,
+        relations: int = 0,
+        neighbours: int = 8,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -87,9 +103,20 @@ class ItemEncoder(tf.keras.layers.Layer):
         self.brands = brands
         self.price_buckets = price_buckets
         self.id_dropout = id_dropout
+        self.image_width = image_width
+        self.relations = relations
+        self.neighbours = neighbours
         self.text_projection = tf.keras.layers.Dense(
             dimension, use_bias=False, dtype=self.dtype_policy, name="text_projection"
         )
+        if image_width:
+            self.image_projection = tf.keras.layers.Dense(
+                dimension, use_bias=False, dtype=self.dtype_policy, name="image_projection"
+            )
+        if relations:
+            self.related_items = RelatedItems(
+                items, dimension, relations, neighbours, dtype=self.dtype_policy, name="related_items"
+            )
         self.build([])
 
     def build(self, input_shape: Any) -> None:
@@ -116,10 +143,27 @@ class ItemEncoder(tf.keras.layers.Layer):
         self.item_prices = fixed("item_prices", [self.items], "float32")
         self.trained = fixed("trained", [self.items], "float32")
         self.text_projection.build([None, self.text_dimension])
+        if self.image_width:
+            self.image_vectors = fixed("image_vectors", [self.items, self.image_width], "float32")
+            self.image_projection.build([None, self.image_width])
         super().build(input_shape)
 
     def set_table(self, table: ItemTable) -> None:
-        """Stores the attributes of the catalogue; text vectors are set with `set_text_vectors`."""
+        """Stores the attributes of the catalogue; text vectors are set with `set_text_vectors`.
+
+        Raises:
+          ValueError: if the table lacks images or relations that the encoder reads, or images have another width.
+        """
+        if self.image_width:
+            if table.images is None or table.images.shape[1:] != (self.image_width,):
+                found = "no image embeddings" if table.images is None else f"images of shape {list(table.images.shape)}"
+                raise ValueError(f"the table has {found}; expected [{self.items}, {self.image_width}].")
+            norms = np.linalg.norm(table.images, axis=1, keepdims=True)
+            self.image_vectors.assign(table.images / np.where(norms > 0, norms, 1))
+        if self.relations:
+            if table.relations is None:
+                raise ValueError("the table has no relations; expected some, as the encoder reads them.")
+            self.related_items.set_table(table.relations)
         self.item_categories.assign(table.categories)
         self.item_brands.assign(table.brands)
         self.item_price_buckets.assign(table.price_buckets)
@@ -144,12 +188,25 @@ class ItemEncoder(tf.keras.layers.Layer):
         kept: tf.Tensor | None = None,
         training: bool = False,
     ) -> tf.Tensor:
+        own = self._own(text_vectors, rows, self.kept(rows, training) if kept is None else kept)
+        if not self.relations:
+            return own
+        related = self.related_items.of(rows)
+        if rows is None:
+            return own + tf.cast(self.related_items(own, related), own.dtype)
+        others, places = tf.unique(tf.reshape(tf.maximum(related, 0), [-1]), tf.int64)
+        places = tf.where(related >= 0, tf.reshape(places, tf.shape(related)), NONE)
+        added = self.related_items(self._own(None, others, self.kept(others, training)), places)
+        return own + tf.cast(added, own.dtype)
+
+    def _own(self, text_vectors: tf.Tensor | None, rows: tf.Tensor | None, kept: tf.Tensor) -> tf.Tensor:
+        """What an item is without its neighbours."""
         dtype = self.compute_dtype
 
         def wanted(table: tf.Tensor) -> tf.Tensor:
             return tf.convert_to_tensor(table) if rows is None else tf.gather(table, rows)
 
-        keep = tf.cast(self.kept(rows, training) if kept is None else kept, dtype)
+        keep = tf.cast(kept, dtype)
         categories, brands = wanted(self.item_categories), wanted(self.item_brands)
         price_buckets = wanted(self.item_price_buckets)
         with_attributes = (
@@ -160,6 +217,8 @@ class ItemEncoder(tf.keras.layers.Layer):
             + wanted(self.item_prices)[:, tf.newaxis] * self.price_direction
         )
         text = wanted(self.text_vectors) if text_vectors is None else text_vectors
+        if self.image_width:
+            with_attributes += self.image_projection(wanted(self.image_vectors))
         return with_attributes + self.from_text(text)
 
     def from_text(self, pooled: tf.Tensor) -> tf.Tensor:
@@ -176,6 +235,9 @@ class ItemEncoder(tf.keras.layers.Layer):
             "brands": self.brands,
             "price_buckets": self.price_buckets,
             "id_dropout": self.id_dropout,
+            "image_width": self.image_width,
+            "relations": self.relations,
+            "neighbours": self.neighbours,
         }
 
 

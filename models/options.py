@@ -97,6 +97,11 @@ class ModelOptions:
         return {}
 
     @property
+    def item_data(self) -> dict[str, str]:
+        """Options that are on -> the setting of `data` without which the catalogue does not bring what they read."""
+        return {}
+
+    @property
     def static_shapes(self) -> bool:
         """Whether the shapes in a training step follow from those of its batch, as XLA wants it."""
         return True

@@ -34,7 +34,8 @@ from models.word_bag import WordBag
 class Ranker(CatalogueModel):
     """Ranks items for a user: u = UserFusion(p, X, newest slice, query, context), scores = RankingHead(u, r).
 
-    p is the profile text's vector, X the merged slices of the history, r an item's vector (id, text, attributes).
+    p is the profile text's vector, X the merged slices of the history, r an item's vector (id, text, attributes and, by
+    switches of their own, image and related items; an item that the catalogue does not know has its text alone).
     With a query the score gains what `QueryMatch` finds, and with a history what `CooccurrencePath` says of items (with
     the copy path, of those that are not in it). The head's explicit paths see the whole history.
 
@@ -91,6 +92,9 @@ class Ranker(CatalogueModel):
             config.brands,
             config.price_buckets,
             config.id_dropout,
+            config.image_width if config.use_image_embedding else 0,
+            config.relations if config.use_relations else 0,
+            config.relation_neighbours,
             name="item_encoder",
             dtype="float32",
         )

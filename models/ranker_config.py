@@ -16,11 +16,13 @@ class RankerConfig:
         (buckets: 0 included).
       context: name of each declared context column -> size of its vocabulary.
       text_length: T, tokens of an item's text.
+      image_width: numbers of an item's image embedding, 0 where the data has none.
+      relations: kinds of relations between items, 0 where the data has none.
       days: days in the popularity table.
       dimension, dropout, slice_length, slices, slice_layers, slice_heads, code_dimension, merge, merge_source,
         use_profile, use_autoencoder, use_merge, use_cooccurrence, use_mixture, use_copy, use_popularity, use_lexical,
-        use_words, neighbours, decay_days, popularity_days, id_dropout, history_dropout: as in the pipeline's model
-        settings.
+        use_words, use_image_embedding, use_relations, relation_neighbours, neighbours, decay_days, popularity_days,
+        id_dropout, history_dropout: as in the pipeline's model settings.
       special_tokens: ids of the text vocabulary that are no words.
       item_text: `table` (item texts are encoded once, and again whenever the trainer says so), `through` (in every
         training step, so that BERT learns from them) or `none` (not encoded).
@@ -33,7 +35,8 @@ class RankerConfig:
 
     Raises:
       ValueError: for an `item_text` or `merge_source` that is not one of those, `label_smoothing` with
-        `sampled_items`, or a task without a place.
+        `sampled_items`, a task without a place,
+        or the use of images or relations that are not there.
     """
 
     items: int
@@ -45,6 +48,8 @@ class RankerConfig:
     context: dict[str, int]
     text_length: int
     days: int
+    image_width: int = 0
+    relations: int = 0
     dimension: int = 64
     dropout: float = 0.2
     history_dropout: float = 0.0
@@ -64,6 +69,9 @@ class RankerConfig:
     use_popularity: bool = True
     use_lexical: bool = True
     use_words: bool = False
+    use_image_embedding: bool = False
+    use_relations: bool = False
+    relation_neighbours: int = 8
     neighbours: int = 0
     special_tokens: tuple[int, ...] = (0, 1, 2, 3, 4)
     decay_days: tuple[float, ...] = (7.0, 30.0, 120.0)
@@ -91,3 +99,7 @@ class RankerConfig:
                 f"tasks are {', '.join(self.tasks) or 'none'} and task_strengths name "
                 f"{', '.join(self.task_strengths) or 'none'}; expected the same ones."
             )
+        if self.use_image_embedding and not self.image_width:
+            raise ValueError("use_image_embedding is on, but items have no image embedding; expected an image_width.")
+        if self.use_relations and not self.relations:
+            raise ValueError("use_relations is on, but the catalogue has no relation between items; expected some.")

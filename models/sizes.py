@@ -19,6 +19,8 @@ class Sizes:
       days: days with sales that are known.
       type_ids: event type -> its id.
       label_strengths: label event types, the weakest first, where examples say which made a candidate positive.
+      image_width: numbers of an item's image embedding, 0 where the data declares none.
+      relations: kinds of relations between items, 0 where the data declares none.
     """
 
     items: int
@@ -34,6 +36,8 @@ class Sizes:
     days: int
     type_ids: dict[str, int] = field(default_factory=dict)
     label_strengths: tuple[str, ...] = ()
+    image_width: int = 0
+    relations: int = 0
 
 
 @dataclass(frozen=True)

@@ -164,7 +164,7 @@ def test_tables_of_settings():
 def test_table_of_raw_tables():
     columns = {
         "events": adapter.EVENT_COLUMNS,
-        "items": adapter.ITEM_COLUMNS,
+        "items": (*adapter.ITEM_COLUMNS, adapter.IMAGE_EMBEDDING),
         "users": adapter.USER_COLUMNS,
         "reviews": adapter.REVIEW_COLUMNS,
         "relations": adapter.RELATION_COLUMNS,

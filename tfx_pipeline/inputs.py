@@ -21,6 +21,8 @@ from tfx_pipeline.shoppers import newest_records
 
 _SCALARS = (features.REQUEST_DAY_XF, features.USER_KEY_XF)
 
+_RELATIONS = (features.ITEM_RELATION_KINDS_XF, features.ITEM_RELATED_ITEMS_XF)
+
 Encode = Callable[[tf.Tensor], tf.Tensor]
 
 
@@ -33,6 +35,7 @@ class Catalogue:
       table: attributes, texts and which items are trained and servable at the boundary.
       sales: float [D, V], label events per day before the boundary.
       first_day: days since 1970-01-01 UTC of the first row of `sales`.
+      unknown_relations: relations that `table` lacks, since the related item is not known before the boundary.
     """
 
     item_ids: list[str]
@@ -42,6 +45,7 @@ class Catalogue:
     table: ItemTable
     sales: np.ndarray
     first_day: int
+    unknown_relations: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ def read_sizes(transform: tft.TFTransformOutput, settings: Settings, catalogue: 
     else:
         entries = wordpiece.load_vocabulary(settings.transform.wordpiece)
         wordpieces, special = len(entries), wordpiece.special_tokens(entries)
+    kinds = transform.vocabulary_by_name(features.RELATION_VOCABULARY) if settings.data.item_relations else ()
     return Sizes(
         items=len(catalogue.item_ids),
         event_types=size(features.EVENT_TYPE_VOCABULARY),
@@ -97,6 +102,8 @@ def read_sizes(transform: tft.TFTransformOutput, settings: Settings, catalogue: 
             name.decode(): place + features.FIRST_KNOWN_ID
             for place, name in enumerate(transform.vocabulary_by_name(features.EVENT_TYPE_VOCABULARY))
         },
+        image_width=settings.data.image_embedding_width,
+        relations=len(kinds),
     )
 
 
@@ -338,7 +345,8 @@ def read_catalogue(
       files: TFRecord files (gz) of the transformed catalogue split.
       transform: Transform's output, for the feature spec and the item vocabulary.
       settings: of the pipeline.
-      until_day: sales on or after it, and items first seen on or after it, are unknown; None knows all.
+      until_day: sales on or after it, and items first seen on or after it, are unknown; None knows all. Unknown items
+        are related to known ones, but no item is related to an unknown one.
 
     Raises:
       ValueError: if the split is empty.
@@ -352,6 +360,8 @@ def read_catalogue(
         features.ITEM_PRICE_BUCKET_XF,
         features.ITEM_PRICE_SCALED_XF,
         *(name for name in features.CATALOGUE_FEATURES if name != features.ITEM_PRICE),
+        *((features.ITEM_IMAGE,) if settings.data.image_embedding_width else ()),
+        *(_RELATIONS if settings.data.item_relations else ()),
     )
     ids = [entry.decode() for entry in transform.vocabulary_by_name(features.ITEM_VOCABULARY)]
     number, length = len(ids), settings.transform.title_length
@@ -359,6 +369,8 @@ def read_catalogue(
     categories, brands, price_buckets = (np.zeros(number, np.int64) for _ in range(3))
     prices, servable = np.zeros(number, np.float32), np.zeros(number, bool)
     texts = {name: [""] * number for name in (features.ITEM_TITLE, features.ITEM_BRAND, features.ITEM_CATEGORY)}
+    images = np.zeros([number, settings.data.image_embedding_width], np.float32)
+    relations: list[np.ndarray] = []
     sold: list[tuple[np.ndarray, np.ndarray, int]] = []
     found = 0
     for record in tf.data.TFRecordDataset(list(files), compression_type="GZIP"):
@@ -376,6 +388,11 @@ def read_catalogue(
         prices[place] = row[features.ITEM_PRICE_SCALED_XF].numpy()[0]
         for name, values in texts.items():
             values[place] = _first(row[name], b"").decode()
+        if settings.data.image_embedding_width and len(row[features.ITEM_IMAGE].values):
+            images[place] = row[features.ITEM_IMAGE].values.numpy()
+        if settings.data.item_relations:
+            kinds, others = (row[name].values.numpy() - features.FIRST_KNOWN_ID for name in _RELATIONS)
+            relations.append(np.stack([np.full_like(kinds, place), kinds, others], 1))
         first_seen_day = _first(row[features.ITEM_FIRST_SEEN], 0) // features.SECONDS_PER_DAY
         servable[place] = until_day is None or first_seen_day < until_day
         days = row[features.ITEM_SALES_DAYS].values.numpy()
@@ -384,6 +401,7 @@ def read_catalogue(
         sold.append((days[early], counts[early], place))
     if not found:
         raise ValueError("the catalogue split is empty; expected one row an item.")
+    related, unknown = _known_relations(relations, servable)
     first = min((int(days.min()) for days, _, _ in sold if len(days)), default=0)
     last = max((int(days.max()) for days, _, _ in sold if len(days)), default=0)
     sales = np.zeros([(until_day or last + 1) - first, number], np.float32)
@@ -398,6 +416,8 @@ def read_catalogue(
         trained=sales.sum(0) > 0,
         servable=servable,
         texts=[" ".join(filter(None, parts)) for parts in zip(*texts.values(), strict=True)],
+        images=images if settings.data.image_embedding_width else None,
+        relations=related if settings.data.item_relations else None,
     )
     return Catalogue(
         item_ids=ids,
@@ -407,7 +427,16 @@ def read_catalogue(
         table=table,
         sales=sales,
         first_day=first,
+        unknown_relations=unknown,
     )
+
+
+def _known_relations(relations: list[np.ndarray], known: np.ndarray) -> tuple[np.ndarray, int]:
+    """(int [E, 3], (item, kind, related item) of those whose related item is known; number of the others)."""
+    table = np.concatenate([np.zeros([0, 3], np.int64), *relations])
+    kept = (table[:, 1] >= 0) & (table[:, 2] >= 0)
+    kept &= known[np.maximum(table[:, 2], 0)]
+    return table[kept], int((~kept).sum())
 
 
 def _first(value: tf.Tensor | tf.SparseTensor, default: Any) -> Any:

@@ -43,7 +43,7 @@ def schema_path(config: str | pathlib.Path, name: str, task: str = tasks.RANKING
     return pathlib.Path(config).parent / "schema" / folder / "schema.pbtxt"
 
 
-def build(context_columns: tuple[str, ...], label_event_types: bool = False) -> schema_pb2.Schema:
+def build(context_columns: tuple[str, ...], declared: tuple[str, ...] = ()) -> schema_pb2.Schema:
     """The schema of the raw examples of the task `ranking`.
 
     Scalars that every row has, of the catalogue too, have the fixed shape [1]; so a missing or doubled value is an
@@ -52,12 +52,12 @@ def build(context_columns: tuple[str, ...], label_event_types: bool = False) -> 
 
     Args:
       context_columns: the declared context columns of the data.
-      label_event_types: whether examples say what made a candidate positive.
+      declared: of `features.DECLARED_FEATURES`, those that the settings ask for.
     """
     schema = schema_pb2.Schema(default_environment=[TRAINING, SERVING])
-    for name, (dtype, kind) in features.raw_features(context_columns, label_event_types).items():
+    for name, (dtype, kind) in features.raw_features(context_columns, declared).items():
         feature = schema.feature.add(name=name, type=TYPES[dtype])
-        if name in features.CATALOGUE_FEATURES:
+        if name in features.CATALOGUE_FEATURES or name in features.DECLARED_ITEM_FEATURES:
             feature.presence.min_fraction = 0.0
             _at_most_one(feature, kind)
             continue
@@ -83,10 +83,9 @@ def _at_most_one(feature: schema_pb2.Feature, kind: str) -> None:
         feature.value_count.max = 1
 
 
-def text(context_columns: tuple[str, ...], task: str = tasks.RANKING, label_event_types: bool = False) -> str:
+def text(context_columns: tuple[str, ...], task: str = tasks.RANKING, declared: tuple[str, ...] = ()) -> str:
     """The schema file's content; arguments as for `build`."""
-    made = tasks.function(tasks.TASKS[task].schema)(context_columns, label_event_types)
-    return text_format.MessageToString(made)
+    return text_format.MessageToString(tasks.function(tasks.TASKS[task].schema)(context_columns, declared))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -104,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
     task = tasks.task_of(settings.model.entry).name
     path = schema_path(arguments.config, own.name, task)
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = text(settings.data.context, task, bool(settings.decisions.label_strengths))
+    content = text(settings.data.context, task, settings.declared_features)
     path.write_text(content, encoding="utf-8")
     print(f"{path}: {len(text_format.Parse(content, schema_pb2.Schema()).feature)} features")
     return 0

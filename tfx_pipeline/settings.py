@@ -64,6 +64,9 @@ class DataSettings:
         of ids, as S3-Rec's) or `recbole` (RecBole's atomic files).
       events, items, users, reviews, relations: the tables, for the `tables` adapter; the last three optional. Of
         `recbole`, `columns` of the first three.
+      image_embedding_width: numbers in each list of the items' column image_embedding, which `tables` then reads; 0
+        passes it over.
+      item_relations: the relations of items go with the catalogue, so that a model can read them.
       context: declared context columns (string): of the users table, else of the events.
       max_reject_share: share of rejected event rows past which reading stops with an error. Rows that an adapter
         drops by definition (cancellations of Online Retail, say) are counted as dropped, not as rejected.
@@ -75,8 +78,16 @@ class DataSettings:
     users: TableSettings = field(default_factory=TableSettings)
     reviews: TableSettings = field(default_factory=TableSettings)
     relations: TableSettings = field(default_factory=TableSettings)
+    image_embedding_width: int = number(0, 0, 1e5)
+    item_relations: bool = False
     context: tuple[str, ...] = ()
     max_reject_share: float = number(0.05, 0, 1)
+
+    @property
+    def item_features(self) -> tuple[str, ...]:
+        """Which of `features.DECLARED_ITEM_FEATURES` the catalogue has."""
+        relations = (features.ITEM_RELATION_KINDS, features.ITEM_RELATED_ITEMS) if self.item_relations else ()
+        return ((features.ITEM_IMAGE,) if self.image_embedding_width else ()) + relations
 
 
 @dataclass(frozen=True)
@@ -331,6 +342,11 @@ class Settings:
     vertex: VertexSettings = field(default_factory=VertexSettings)
     tagging: TaggingSettings = field(default_factory=TaggingSettings)
 
+    @property
+    def declared_features(self) -> tuple[str, ...]:
+        """Which of `features.DECLARED_FEATURES` the examples have."""
+        return (*self.data.item_features, *((features.LABEL_EVENT_TYPES,) if self.decisions.label_strengths else ()))
+
 
 def load(path: str | pathlib.Path, entry: str = "") -> Settings:
     """Reads a runnable configuration and everything it includes.
@@ -386,6 +402,7 @@ def from_dict(content: dict[str, Any], origin: str = "settings") -> Settings:
     """Builds settings from plain values, with the same checks as `load`."""
     settings = _build(content, origin, _options(content, origin))
     try:
+        settings_checks.check_item_data(settings.data, settings.model)
         settings_checks.check_decisions(settings.decisions)
         settings_checks.check_training(settings.train, settings.model)
         settings.model.check()
@@ -415,7 +432,7 @@ def _build(content: dict[str, Any], origin: str, options: type[ModelOptions]) ->
 
 
 def _check_context(columns: tuple[str, ...], origin: str) -> None:
-    taken = set(features.raw_features((), label_event_types=True))
+    taken = set(features.raw_features((), tuple(features.DECLARED_FEATURES)))
     taken |= {value for name, value in vars(features).items() if name.endswith(("_XF", "_VOCABULARY"))}
     for signature in (contract.RANK, contract.RECOMMEND):
         taken |= {part.name for part in contract.signature_inputs(signature)}

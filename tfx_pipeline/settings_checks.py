@@ -9,10 +9,24 @@ from models.click_metrics import CLICK_METRICS
 from models.options import ModelOptions
 
 if TYPE_CHECKING:
-    from tfx_pipeline.settings import DecisionSettings, TrainSettings
+    from tfx_pipeline.settings import DataSettings, DecisionSettings, TrainSettings
 
 #: A value of `decisions.split`.
 LEAVE_ONE_OUT = "leave_one_out"
+
+
+def check_item_data(data: DataSettings, model: ModelOptions) -> None:
+    """Raises a ValueError of one sentence if settings do not go together."""
+    for name in ("image_embedding_width", "item_relations"):
+        if getattr(data, name) and data.adapter != "tables":
+            raise ValueError(
+                f"`data.{name}` is set, which `adapter: {data.adapter}` does not bring; expected `adapter: tables`."
+            )
+    if data.item_relations and not data.relations.path:
+        raise ValueError("`data.item_relations` is true; expected `data.relations.path`, the table's file or glob.")
+    for option, name in model.item_data.items():
+        if not getattr(data, name):
+            raise ValueError(f"`model.{option}` is true; expected `data.{name}` to be set, so that items bring it.")
 
 
 def check_decisions(decisions: DecisionSettings) -> None:
@@ -75,8 +89,8 @@ def check_training(train: TrainSettings, model: ModelOptions) -> None:
     if train.xla and (not model.static_shapes or losses.listwise or losses.binary or losses.sampled_items):
         raise ValueError(
             "`train.xla` needs a frozen text encoder, `item_text: table`, the full softmax, and neither the "
-            "listwise nor the binary loss; BERT on the rows that hold a text, texts of unknown candidates, and a "
-            "sample have no shape that XLA knows beforehand."
+            "listwise nor the binary loss nor `use_relations`; BERT on the rows that hold a text, texts of unknown "
+            "candidates, and a sample have no shape that XLA knows beforehand, and sums over relations no kernel."
         )
     if train.xla and (train.accumulate > 1 or train.adversarial.kind != "none" or contrastive.weight):
         raise ValueError(

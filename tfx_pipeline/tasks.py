@@ -23,8 +23,7 @@ class Task:
     Attributes:
       name: as `models.registry.Entry.task` has it; of several tasks that share these parts, the first.
       build_examples: `example_gen.shop.Shop` -> `example_gen.shop.Splits`.
-      schema: declared context columns, whether examples say what made a candidate positive -> the schema of raw
-        examples.
+      schema: declared context columns, declared features (`features.DECLARED_FEATURES`) -> the schema of raw examples.
       preprocessing_fn, run_fn: of Transform and Trainer, as TFX calls them.
       eval_config: settings -> `tfma.EvalConfig`.
       example_settings: the parts of the settings that ExampleGen and Transform read.

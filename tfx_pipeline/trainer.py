@@ -224,6 +224,10 @@ def fit(
     print(f"  training on {hardware.name}", flush=True)
     until = None if final else inputs.first_request_day(data.eval_files, data.transform)
     catalogue = inputs.read_catalogue(data.catalogue_files, data.transform, settings, until_day=until)
+    relations = catalogue.table.relations
+    if relations is not None:
+        left_out = f"{catalogue.unknown_relations:,} to unknown items left out"
+        print(f"  {len(relations):,} relations between items, {left_out}", flush=True)
     with precision(hardware.policy):
         with hardware.strategy.scope():
             model = build_model(settings, data.transform, catalogue)

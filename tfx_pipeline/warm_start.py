@@ -27,7 +27,7 @@ from tfx_pipeline.warm_start_settings import WarmStartSettings
 
 _ITEMS, _WORDS = "items", "wordpieces"
 
-#: Size -> its vocabulary; all but items and words have ids for padding and the unknown before the first entry.
+#: Size -> its vocabulary; all but items, words and relations have ids for padding and the unknown before the first.
 _VOCABULARIES = {
     _ITEMS: features.ITEM_VOCABULARY,
     "event_types": features.EVENT_TYPE_VOCABULARY,
@@ -99,6 +99,8 @@ def vocabularies(settings: Settings, transform: tft.TFTransformOutput, item_ids:
     special = ["", " "]
     found = {size: [*special, *entries(name)] for size, name in _VOCABULARIES.items()}
     found[_ITEMS] = list(item_ids)
+    if settings.data.item_relations:
+        found["relations"] = entries(features.RELATION_VOCABULARY)
     if settings.transform.wordpiece == wordpiece.LEARNED:
         found[_WORDS] = entries(features.WORDPIECE_VOCABULARY)
     for column in settings.data.context:

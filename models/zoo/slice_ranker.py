@@ -33,6 +33,10 @@ class SliceRankerOptions(ModelOptions):
       use_mixture: score repeats and other items by two distributions, weighed by a gate, instead of by one.
       use_copy, use_popularity, use_lexical: the explicit paths: repeats and frequency, popularity, words of the query.
       use_words: a learned vector for each word of an item's text, beside what BERT makes of it.
+      use_image_embedding: the items' image embeddings, in the vectors of items beside text and attributes; needs
+        `data.image_embedding_width`.
+      use_relations: what items are that an item is related to, in its vector too; needs `data.item_relations`.
+      relation_neighbours: of each item and kind of relation the first so many related items of the table count.
       neighbours: kept for each item of what is counted to be met near it; 0 leaves that path out.
       decay_days: time constants of the co-occurrence path's sums, and initial ones of the copy path's decayed counts.
       popularity_days: windows of the popularity path.
@@ -66,6 +70,9 @@ class SliceRankerOptions(ModelOptions):
     use_popularity: bool = True
     use_lexical: bool = True
     use_words: bool = False
+    use_image_embedding: bool = False
+    use_relations: bool = False
+    relation_neighbours: int = number(8, 1, 1000)
     neighbours: int = number(0, 0, 1e5)
     decay_days: tuple[float, ...] = number((7.0, 30.0, 120.0), 1e-3, 1e6)
     popularity_days: tuple[int, ...] = number((7, 30, 365), 1, 1e6)
@@ -100,7 +107,13 @@ class SliceRankerOptions(ModelOptions):
 
     @property
     def static_shapes(self) -> bool:
-        return self.item_text != "through" and self.text_encoder.trainable == "frozen" and not self.use_words
+        no_lists = not (self.use_words or self.use_relations)
+        return self.item_text != "through" and self.text_encoder.trainable == "frozen" and no_lists
+
+    @property
+    def item_data(self) -> dict[str, str]:
+        wanted = {"use_image_embedding": "image_embedding_width", "use_relations": "item_relations"}
+        return {option: name for option, name in wanted.items() if getattr(self, option)}
 
 
 def build(options: SliceRankerOptions, sizes: Sizes, losses: LossOptions) -> Ranker:

@@ -148,6 +148,8 @@ def small_table(**changes):
         trained=np.array([1, 1, 1, 1, 0, 0], bool),
         servable=np.ones(ITEMS, bool),
         texts=["Hiking boots", "Trail boots, red", "Green tea", "登山靴", "Tea pot", ""],
+        images=rng.normal(size=(ITEMS, 3)).astype(np.float32) * [[1], [1], [0], [1], [1], [1]],
+        relations=np.array([[4, 0, 0], [4, 0, 2], [5, 1, 1], [0, 1, 3], [2, 0, 5]]),
     )
     return ItemTable(**{**values, **changes})
 

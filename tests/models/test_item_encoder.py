@@ -1,5 +1,7 @@
 """ItemEncoder: an item is the sum of what is known of it."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -75,3 +77,71 @@ def test_tables_of_the_same_size_start_with_values_of_their_own():
     starts = [table.numpy().ravel() for table in tables]
     for place, one in enumerate(starts):
         assert all(np.abs(one - other).max() > 0.01 for other in starts[:place])
+
+
+IMAGES = np.array([[3.0, 4.0], [0.0, 0.0], [-0.5, 0.0], [1.0, -1.0]], np.float32)  # item 1 has none
+RELATIONS = np.array([[2, 0, 1], [2, 0, 0], [2, 1, 3], [0, 1, 2], [2, 0, 3]])  # the last one is a third of its kind
+
+
+def with_all(tools, **changes):
+    sizes = dict(items=4, dimension=3, text_dimension=5, categories=3, brands=3, price_buckets=4)
+    encoder = ItemEncoder(**{**sizes, "image_width": 2, "relations": 2, "neighbours": 2, **changes})
+    tools.shake(encoder)
+    encoder.set_table(dataclasses.replace(TABLE, images=IMAGES, relations=RELATIONS))
+    encoder.set_text_vectors(TEXTS)
+    return encoder
+
+
+def own(encoder, with_ids):
+    """What an item is without its neighbours; images count by their direction alone."""
+    directions = np.array([[0.6, 0.8], [0, 0], [-1, 0], [0.5**0.5, -(0.5**0.5)]])
+    found = np.array([parts(encoder, item, with_ids[item]) for item in range(4)])
+    return found + directions @ encoder.image_projection.get_weights()[0] if encoder.image_width else found
+
+
+def whole(encoder, with_ids):
+    found = own(encoder, with_ids)
+    added = found.copy()
+    first, second = encoder.related_items.projections.numpy()
+    added[2] += (found[1] + found[0]) / 2 @ first + found[3] @ second
+    added[0] += found[2] @ second
+    return added
+
+
+@pytest.mark.parametrize("image_width", [0, 2])
+def test_images_and_neighbours_join_the_vector(tools, image_width):
+    encoder = with_all(tools, image_width=image_width)
+    expected = whole(encoder, TABLE.trained)
+    np.testing.assert_allclose(encoder(None), expected, atol=1e-5)
+    np.testing.assert_allclose(encoder(tf.constant(TEXTS)), expected, atol=1e-5)
+    rows = tf.constant([2, 1, 2])
+    np.testing.assert_allclose(encoder(None, rows), expected[[2, 1, 2]], atol=1e-5)
+    hidden = whole(encoder, np.zeros(4, bool))
+    np.testing.assert_allclose(encoder(None, kept=tf.zeros(4)), hidden, atol=1e-5)
+    assert np.abs(hidden - expected)[[0, 2]].min(0).max() > 1e-3
+
+
+def test_images_without_relations(tools):
+    encoder = with_all(tools, relations=0)
+    np.testing.assert_allclose(encoder(None), own(encoder, TABLE.trained), atol=1e-5)
+    assert {weight.name for weight in encoder.weights} < {weight.name for weight in with_all(tools).weights}
+
+
+def test_an_item_known_by_its_text_alone_has_neither(tools):
+    encoder = with_all(tools)
+    cold = encoder.from_text(tf.constant(TEXTS))
+    np.testing.assert_allclose(cold, TEXTS @ encoder.text_projection.get_weights()[0], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": IMAGES[:, :1]}, r"the table has images of shape \[4, 1\]; expected \[4, 2\]"),
+        ({"images": None}, r"the table has no image embeddings; expected \[4, 2\]"),
+        ({"relations": None}, "the table has no relations"),
+    ],
+)
+def test_a_table_that_lacks_what_is_read_is_refused(tools, changes, message):
+    encoder = with_all(tools)
+    with pytest.raises(ValueError, match=message):
+        encoder.set_table(dataclasses.replace(TABLE, **{"images": IMAGES, "relations": RELATIONS, **changes}))

@@ -21,6 +21,8 @@ SWITCHES = {
     "no_popularity": {"use_popularity": False},
     "no_lexical": {"use_lexical": False},
     "words": {"use_words": True},
+    "images": {"use_image_embedding": True, "image_width": 3},
+    "relations": {"use_relations": True, "relations": 2},
     "neighbours": {"neighbours": 4},
     "no_paths": {"use_copy": False, "use_popularity": False, "use_lexical": False},
     "mean": {"merge": "mean"},
@@ -34,6 +36,7 @@ SWITCHES = {
     "smoothing": {"loss_weights": {"catalogue": 1.0}, "label_smoothing": 0.1},
     "listwise": {"loss_weights": {"listwise": 1.0}},
     "sampled": {"sampled_items": 3},
+    "sampled_relations": {"sampled_items": 3, "use_relations": True, "relations": 2, "item_text": "through"},
 }
 
 
@@ -357,3 +360,38 @@ def test_the_gate_teaches_the_query_nothing(tools):
         evidence = ranker.encode_user(inputs).habits[0, 4]
     assert abs(float(evidence)) > 1e-3
     assert all(gradient is None for gradient in tape.gradient(evidence, ranker.query_match.trainable_variables))
+
+
+IMAGES, RELATIONS = SWITCHES["images"], SWITCHES["relations"]
+
+
+def test_images_and_relations_that_are_not_used_are_not_built(tools, full):
+    unused = tools.make_ranker(image_width=3, relations=2)
+    assert [weight.shape for weight in unused.weights] == [weight.shape for weight in full.weights]
+    used = tools.make_ranker(**IMAGES, **RELATIONS, relation_neighbours=5)
+    assert len(used.weights) == len(full.weights) + 4  # two projections and their tables
+    assert used.item_encoder.related_items.of().shape == [6, 2, 5]
+
+
+def test_a_cold_item_is_scored_by_its_image_and_its_neighbours(tools):
+    """Item 4 has no trained id; row 1 has no history, so that there nothing but the item's own score moves."""
+    ranker, request = tools.make_ranker(**IMAGES, **RELATIONS, use_mixture=False), tools.request()
+    table = tools.small_table()
+    scores, unknown = ranker.raw_scores(ranker.encode_user(request)).numpy(), ranker(request).numpy()[1, 2]
+    images, relations = table.images.copy(), table.relations.copy()
+    images[4] *= -1
+    relations[0, 2] = 3
+    for changes in ({"images": images}, {"relations": relations}):
+        ranker.item_encoder.set_table(dataclasses.replace(table, **changes))
+        change = ranker.raw_scores(ranker.encode_user(request)).numpy() - scores
+        assert np.abs(change[:, 4]).min() > 1e-3
+        np.testing.assert_allclose(np.delete(change[1], 4), 0, atol=1e-5)
+        # What the catalogue does not know has neither image nor neighbours.
+        assert ranker(request).numpy()[1, 2] == pytest.approx(unknown, abs=1e-5)
+        ranker.item_encoder.set_table(table)
+
+
+@pytest.mark.parametrize("options", [{"use_image_embedding": True}, {"use_relations": True}])
+def test_what_the_catalogue_does_not_have_is_not_used(tools, options):
+    with pytest.raises(ValueError, match="expected"):
+        tools.small_config(**options)

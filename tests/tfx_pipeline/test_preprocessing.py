@@ -24,7 +24,7 @@ _TYPES = {"string": tf.string, "int64": tf.int64, "float": tf.float32}
 _REQUIRED = (features.USER_ID, features.REQUEST_TIME, features.PROFILE_TEXT, features.QUERY)
 SPEC = {
     name: tf.io.FixedLenFeature([1], _TYPES[dtype]) if name in _REQUIRED else tf.io.VarLenFeature(_TYPES[dtype])
-    for name, (dtype, _) in features.raw_features(("country",), label_event_types=True).items()
+    for name, (dtype, _) in features.raw_features(("country",), declared=(features.LABEL_EVENT_TYPES,)).items()
     if name not in features.SLICE_FEATURES
 }
 TEXTS = ["I love waterproof boots 登山靴", "Résumé holder, 3x!", "", "unaffable 👢"]

@@ -24,7 +24,8 @@ def test_there_are_configurations():
 def test_the_committed_schema_is_what_features_say(config):
     loaded = settings.load(config)
     committed = schema.schema_path(config, loaded.name).read_text(encoding="utf-8")
-    assert committed == schema.text(loaded.data.context), f"run: python -m tfx_pipeline.schema --config {config.name}"
+    expected = schema.text(loaded.data.context, declared=loaded.declared_features)
+    assert committed == expected, f"run: python -m tfx_pipeline.schema --config {config.name}"
 
 
 def test_every_feature_has_its_type_and_shape():
@@ -56,6 +57,15 @@ def test_what_made_a_candidate_positive_is_in_the_schema_of_a_configuration_that
             assert list(found.not_in_environment) == [schema.SERVING]
 
 
+def test_features_of_items_that_the_data_declares():
+    declared = tuple(features.DECLARED_ITEM_FEATURES)
+    built = {feature.name: feature for feature in schema.build((), declared).feature}
+    assert set(built) - {feature.name for feature in schema.build(()).feature} == set(declared)
+    assert built[features.ITEM_IMAGE].type == schema_pb2.FLOAT
+    assert {built[name].presence.min_fraction for name in declared} == {0}
+    assert not any(built[name].HasField("shape") or built[name].HasField("value_count") for name in declared)
+
+
 def test_a_catalogue_row_without_context_and_slices_parses():
     spec = schema_utils.schema_as_feature_spec(schema.build(("country",))).feature_spec
     row = tf.train.Example()
@@ -75,12 +85,15 @@ def test_a_catalogue_row_without_context_and_slices_parses():
 
 def test_the_command_writes_the_file(tmp_path, capsys):
     config = tmp_path / "mine.yaml"
-    config.write_text("name: mine\ndata: {context: [country, age]}\n", encoding="utf-8")
+    config.write_text(
+        "name: mine\ndata: {context: [country, age], image_embedding_width: 2}\n",
+        encoding="utf-8",
+    )
     assert schema.main(["--config", str(config)]) == 0
     path = tmp_path / "schema" / "mine" / "schema.pbtxt"
     assert str(path) in capsys.readouterr().out
     written = text_format.Parse(path.read_text(encoding="utf-8"), schema_pb2.Schema())
-    assert {"country", "age"} <= {feature.name for feature in written.feature}
+    assert {"country", "age", features.ITEM_IMAGE} <= {feature.name for feature in written.feature}
 
 
 def test_a_bad_configuration_is_one_sentence(tmp_path, capsys):

@@ -116,3 +116,38 @@ def test_tasks_that_nothing_is_known_of_are_one_sentence(changes, expected):
         settings_lib.from_dict({**TASKS, **changes})
     assert expected in str(raised.value)
     assert str(raised.value).endswith(".") and str(raised.value).count("\n") == 0
+
+
+RELATIONS = {"relations": {"path": "relations.csv"}, "item_relations": True}
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({"model": {"use_image_embedding": True}}, "`model.use_image_embedding` is true; expected `data.image_embedd"),
+        ({"model": {"use_relations": True}}, "`model.use_relations` is true; expected `data.item_relations` to be set"),
+        ({"data": {"item_relations": True}}, "`data.item_relations` is true; expected `data.relations.path`"),
+        ({"data": {"adapter": "recbole", "image_embedding_width": 3}}, "which `adapter: recbole` does not bring"),
+        ({"data": {"image_embedding_width": -1}}, "expected a number from 0 to"),
+        ({"data": {"context": ["item_image"]}}, "`data.context` names 'item_image'"),
+        (
+            {
+                "data": RELATIONS,
+                "model": {"use_relations": True, "item_text": "table", "text_encoder": {"trainable": "frozen"}},
+                "train": {"xla": True},
+            },
+            "nor `use_relations`",
+        ),
+    ],
+)
+def test_item_data_that_does_not_go_together_is_one_sentence(content, expected):
+    with pytest.raises(settings_lib.SettingsError) as raised:
+        settings_lib.from_dict({"name": "t", **content})
+    assert expected in str(raised.value)
+
+
+def test_item_data_that_goes_together_is_read():
+    model = {"use_relations": True, "use_image_embedding": True}
+    settings = settings_lib.from_dict({"name": "t", "data": {**RELATIONS, "image_embedding_width": 3}, "model": model})
+    assert settings.data.item_features == ("item_image", "item_relation_kinds", "item_related_items")
+    assert settings_lib.from_dict({"name": "t", "data": settings_lib.to_dict(settings.data)}).model.item_data == {}

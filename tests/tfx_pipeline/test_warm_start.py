@@ -27,6 +27,7 @@ OLD = {
     "event_types": ["", " ", "click", "buy"],
     "categories": ["", " ", "toys", "food"],
     "brands": ["", " ", "x", "y"],
+    "relations": ["also bought", "same brand"],
     "wordpieces": ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"tuvw"],
     "context country": ["", " ", "FR", "CA"],
 }
@@ -35,6 +36,7 @@ NEW = {
     "event_types": ["", " ", "buy", "cart", "click"],
     "categories": ["", " ", "food", "toys", "cars"],
     "brands": ["", " ", "z", "y", "x"],
+    "relations": ["same brand", "accessory of", "also bought"],
     "wordpieces": ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "n", *"wvut"],
     "context country": ["", " ", "CA", "DE", "FR"],
 }
@@ -47,7 +49,12 @@ MODELS = {
     "bert4rec": {"dimension": 8, "max_history": 4, "intermediate": 8},
     "din": {"dimension": 8, "max_history": 4, "attention": 5, "hidden": (7,)},
     "profile_matcher": {"dimension": 8, "text_encoder": BERT},
+    "slice_ranker": {
+        **{"dimension": 8, "code_dimension": 4, "max_history": 4, "slice_length": 2, "text_encoder": BERT},
+        **{"use_popularity": False, "use_mixture": False, "use_image_embedding": True, "use_relations": True},
+    },
 }
+RELATED = [("a", "also bought", "c"), ("a", "same brand", "f"), ("e", "same brand", "b"), ("e", "same brand", "d")]
 HISTORY = [["a", "c", "b"], ["f"], []]
 ASKED = ["b", "e", "a"]
 ATTRIBUTES = {"a": ("toys", "x", "tu"), "b": ("food", "y", "v"), "c": ("toys", "y", "uw"), "d": ("", "x", "t"),
@@ -64,6 +71,7 @@ def sizes(known):
         special_tokens=(0, 1, 2, 3, 4),
         text_length=4,
         days=5,
+        image_width=2,
         type_ids={"click": known["event_types"].index("click")},
     )
 
@@ -83,6 +91,13 @@ def table(known):
         prices=np.zeros(len(rows), np.float32),
         trained=np.ones(len(rows), bool),
         servable=np.ones(len(rows), bool),
+        images=np.array([[1, len(text)] for _, _, text in rows], np.float32),
+        relations=np.array(
+            [
+                (known["items"].index(item), known["relations"].index(kind), known["items"].index(other))
+                for item, kind, other in RELATED
+            ]
+        ),
     )
 
 

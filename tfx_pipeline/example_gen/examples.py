@@ -48,7 +48,8 @@ def catalogue(table: ItemTable, stats: ItemStats, boundaries: Boundaries) -> Ite
     """One Example per item known before eval_until, sorted by id.
 
     The user part is neutral (no user, no time, no history); the one candidate is the item, with its text and no label
-    (-1). Sales are counted up to eval_until; who needs an earlier boundary cuts `item_sales_days`.
+    (-1). Sales are counted up to eval_until; who needs an earlier boundary cuts `item_sales_days`. Images and relations
+    are there where the table has them; an item that is not known before eval_until is in no relation.
 
     Args:
       table, stats: the items and what the events say of them.
@@ -57,7 +58,8 @@ def catalogue(table: ItemTable, stats: ItemStats, boundaries: Boundaries) -> Ite
     known_from = stats.known_from(table)
     by_item = np.argsort(stats.sales_items, kind="stable")
     starts = np.searchsorted(stats.sales_items[by_item], np.arange(len(table) + 1))
-    for code in np.flatnonzero(known_from < boundaries.eval_until):
+    known = known_from < boundaries.eval_until
+    for code in np.flatnonzero(known):
         sales = by_item[starts[code] : starts[code + 1]]
         values: dict[str, Any] = {
             features.USER_ID: [""],
@@ -79,6 +81,14 @@ def catalogue(table: ItemTable, stats: ItemStats, boundaries: Boundaries) -> Ite
         }
         if not np.isnan(table.prices[code]):
             values[features.ITEM_PRICE] = [table.prices[code]]
+        if table.images is not None:
+            values[features.ITEM_IMAGE] = () if table.images[code] is None else table.images[code]
+        if table.relations is not None:
+            items, kinds, others = table.relations
+            first, last = np.searchsorted(items, [code, code + 1])
+            kept = known[others[first:last]]
+            values[features.ITEM_RELATION_KINDS] = kinds[first:last][kept]
+            values[features.ITEM_RELATED_ITEMS] = table.ids[others[first:last][kept]]
         yield _example(values, ())
 
 
@@ -88,7 +98,7 @@ def serialize(example: tf.train.Example) -> bytes:
 
 
 def _example(values: dict[str, Any], context_columns: Iterable[str]) -> tf.train.Example:
-    kinds = features.raw_features(tuple(context_columns), label_event_types=True)
+    kinds = features.raw_features(tuple(context_columns), tuple(features.DECLARED_FEATURES))
     example = tf.train.Example()
     for name, value in values.items():
         feature = example.features.feature[name]

@@ -48,7 +48,7 @@ def prepare(tables: RawTables, settings: settings_lib.Settings) -> Prepared:
     if leave_one_out:
         events, users, reviews = on_the_clock(tables.events, tables.users, tables.reviews, labels)
         tables = dataclasses.replace(tables, events=events, users=users, reviews=reviews)
-    table = ItemTable(tables.items)
+    table = ItemTable(tables.items, tables.relations if settings.data.item_relations else None)
     partial = ItemStats.partial(tables.events, table, labels, boundaries)
     stats = ItemStats.combine([partial], len(table), always_known=leave_one_out)
     return Prepared(tables, settings, DecisionBuilder(settings.decisions, boundaries, table, stats))

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tfx_pipeline.example_gen.boundaries import DAY, Boundaries
+from tfx_pipeline.raw_tables.adapter import IMAGE_EMBEDDING
 
 #: `first_event` of an item without events.
 NEVER = np.iinfo(np.int64).max
@@ -28,16 +29,20 @@ class ItemTable:
     """The items table, sorted by id; an item's place in it is its code.
 
     Args:
-      items: `ITEM_COLUMNS`, one row an item.
+      items: `ITEM_COLUMNS`, one row an item, and `IMAGE_EMBEDDING` where the data declares it.
+      relations: `RELATION_COLUMNS`, of items of the table alone; None where the catalogue shall have none.
 
     Attributes:
       ids, titles, descriptions, texts, categories, brands: object arrays of `str`.
       prices: float64, NaN when unknown.
       first_seen: int64 seconds, 0 when the table does not say.
       category_codes: int64, 0 for items without a category.
+      images: object array of float32 [w] or None, an item each; None where the data declares none.
+      relations: (codes of items, ascending; kinds; codes of related items), in the table's order for each item; None
+        where the catalogue shall have none.
     """
 
-    def __init__(self, items: pd.DataFrame) -> None:
+    def __init__(self, items: pd.DataFrame, relations: pd.DataFrame | None = None) -> None:
         items = items.sort_values("item_id", kind="stable")
         self.ids = items["item_id"].to_numpy(object)
         self.titles = items["title"].to_numpy(object)
@@ -51,7 +56,13 @@ class ItemTable:
         self.texts = np.array([item_text(dict(zip(columns, row, strict=True))) for row in rows] + [None], object)[:-1]
         codes, names = pd.factorize(self.categories)
         self.category_codes = np.where(self.categories == "", 0, codes + 1) if len(names) else codes
+        self.images = items[IMAGE_EMBEDDING].to_numpy(object) if IMAGE_EMBEDDING in items else None
         self._index = pd.Index(self.ids)
+        self.relations: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        if relations is not None:
+            ones, others = self.codes(relations["item_id"]), self.codes(relations["related_item_id"])
+            order = np.argsort(ones, kind="stable")
+            self.relations = (ones[order], relations["relation"].to_numpy(object)[order], others[order])
 
     def __len__(self) -> int:
         return len(self.ids)

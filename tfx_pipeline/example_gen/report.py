@@ -44,6 +44,9 @@ def report(
     for counter in counters:
         total.update(counter)
     known = stats.known_from(table) < boundaries.eval_until
+    if table.relations is not None:
+        ones, _, others = table.relations
+        total["relations to items first seen from eval_until on"] = int((known[ones] & ~known[others]).sum())
     return {
         "events": total.pop(EVENTS, 0),
         "users": total.pop(USERS, 0),

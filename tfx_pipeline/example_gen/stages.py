@@ -28,7 +28,7 @@ from tfx_pipeline.example_gen.user_log import user_logs
 from tfx_pipeline.raw_tables import make_adapter
 from tfx_pipeline.raw_tables.adapter import REVIEW_COLUMNS, USER_COLUMNS
 from tfx_pipeline.raw_tables.paths import Path, path_of
-from tfx_pipeline.raw_tables.read import check_reject_share, merge_identical, split_unknown
+from tfx_pipeline.raw_tables.read import check_reject_share, known_relations, merge_identical, split_unknown
 from tfx_pipeline.raw_tables.rejects import Rejects
 
 USERS, REVIEWS, REJECTS, COUNTS = "users", "reviews", "rejects", "counts"
@@ -69,8 +69,11 @@ class ReadTables(beam.DoFn):
         for name, frame in ((USERS, adapter.users(rejects)), (REVIEWS, reviews)):
             for shard in by_shard(frame, self._shards):
                 yield beam.pvalue.TaggedOutput(name, shard)
+        relations = None
+        if self._data.item_relations:
+            relations = known_relations(adapter.relations(rejects), items["item_id"], rejects)
         yield beam.pvalue.TaggedOutput(REJECTS, (-1, rejects, 0))
-        yield ItemTable(items)
+        yield ItemTable(items, relations)
 
 
 class ReadEvents(beam.DoFn):

@@ -14,6 +14,8 @@ from tfx_pipeline.settings import DataSettings
 #: Columns of the cleaned tables, in order; declared context columns (string) follow in `users`.
 EVENT_COLUMNS = ("user_id", "item_id", "event_type", "timestamp", "quantity", "price", "query", "session_id")
 ITEM_COLUMNS = ("item_id", "title", "description", "category", "brand", "price", "item_type", "first_seen")
+#: One more column of items, where the data declares its width: float32 [w], or None where an item has none.
+IMAGE_EMBEDDING = "image_embedding"
 USER_COLUMNS = ("user_id", "free_text")
 REVIEW_COLUMNS = ("user_id", "item_id", "rating", "text", "timestamp")
 RELATION_COLUMNS = ("item_id", "relation", "related_item_id")
@@ -57,7 +59,10 @@ class Adapter(abc.ABC):
 
     @abc.abstractmethod
     def items(self, rejects: Rejects) -> pd.DataFrame:
-        """`ITEM_COLUMNS`, one row an item, sorted by item_id; `first_seen` is 0 where the item was always there."""
+        """`ITEM_COLUMNS`, one row an item, sorted by item_id; `first_seen` is 0 where the item was always there.
+
+        `IMAGE_EMBEDDING` follows where the settings declare it.
+        """
 
     @abc.abstractmethod
     def users(self, rejects: Rejects) -> pd.DataFrame:

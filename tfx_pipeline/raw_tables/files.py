@@ -38,6 +38,7 @@ class Layout:
       delimiter: of CSV files.
       may_be_empty: whether a file with columns but no rows is fine (one part of several).
       quoted: whether a field of a CSV file may stand in quotes; else a quote is a letter as any other.
+      lists: contract names of columns that are lists of numbers in Parquet files.
     """
 
     table: str
@@ -46,6 +47,7 @@ class Layout:
     delimiter: str = ","
     may_be_empty: bool = False
     quoted: bool = True
+    lists: tuple[str, ...] = ()
 
 
 @contextlib.contextmanager
@@ -355,9 +357,12 @@ def _parquet_chunks(file: Path, layout: Layout, rejects: Rejects, chunk_rows: in
     source = _open_parquet(file)
     schema = source.schema_arrow
     present = _present(list(schema.names), file, layout)
-    for column in present.values():
+    for name, column in present.items():
         kind = schema.field(column).type
-        if pyarrow.types.is_nested(kind):
+        if name in layout.lists:
+            if not _is_list_of_numbers(kind):
+                raise DataError(f"{file}: column {column!r} is {kind}; expected one list of numbers a row.")
+        elif pyarrow.types.is_nested(kind):
             raise DataError(f"{file}: column {column!r} is {kind}; expected one text, number or time a row.")
     renamed = {column: name for name, column in present.items()}
     place = 1
@@ -374,6 +379,13 @@ def _parquet_chunks(file: Path, layout: Layout, rejects: Rejects, chunk_rows: in
     except (pyarrow.ArrowException, OSError) as error:
         why = str(error).splitlines()[0]
         raise DataError(f"{file}: is damaged after row {place - 1} ({why}); expected a whole Parquet file.") from None
+
+
+def _is_list_of_numbers(kind: pyarrow.DataType) -> bool:
+    types = pyarrow.types
+    if not (types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)):
+        return types.is_string(kind) or types.is_large_string(kind)
+    return types.is_floating(kind.value_type) or types.is_integer(kind.value_type)
 
 
 def _as_text(column: pyarrow.Array) -> pyarrow.Array:

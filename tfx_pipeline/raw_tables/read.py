@@ -62,10 +62,7 @@ def read(settings: DataSettings, directory: str | Path) -> RawTables:
     users = adapter.users(rejects)
     reviews, unknown = split_unknown(adapter.reviews(rejects), items["item_id"])
     _reject_unknown(rejects, "reviews", unknown)
-    relations, unknown = split_unknown(adapter.relations(rejects), items["item_id"])
-    _reject_unknown(rejects, "relations", unknown)
-    relations, unknown = split_unknown(relations, items["item_id"], "related_item_id")
-    _reject_unknown(rejects, "relations", unknown, "unknown related_item_id")
+    relations = known_relations(adapter.relations(rejects), items["item_id"], rejects)
     return RawTables(events, items, users, reviews, relations, rejects)
 
 
@@ -84,6 +81,23 @@ def split_unknown(
     """
     known = rows[column].isin(known_ids) | (rows[column] == "")
     return rows[known].reset_index(drop=True), rows[~known].reset_index(drop=True)
+
+
+def known_relations(relations: pd.DataFrame, known_ids: Collection[str] | pd.Series, rejects: Rejects) -> pd.DataFrame:
+    """The relations between known items, in the given order; others are rejected, as is an item's to itself.
+
+    Args:
+      relations: `RELATION_COLUMNS`.
+      known_ids: ids of the items table.
+      rejects: where the others go to.
+    """
+    relations, unknown = split_unknown(relations, known_ids)
+    _reject_unknown(rejects, "relations", unknown)
+    relations, unknown = split_unknown(relations, known_ids, "related_item_id")
+    _reject_unknown(rejects, "relations", unknown, "unknown related_item_id")
+    itself = relations["item_id"] == relations["related_item_id"]
+    _reject_unknown(rejects, "relations", relations[itself], "an item related to itself")
+    return relations[~itself].reset_index(drop=True)
 
 
 def merge_identical(events: pd.DataFrame) -> tuple[pd.DataFrame, int]:

@@ -98,7 +98,7 @@ class RecBole(tables.Tables):
         layout = self._layout(table, context)
         required = (*_REQUIRED[table], *(("event_type",) if "event_type" in layout.columns else ()))
         for chunk in files.read_chunks(file, layout, rejects):
-            cleaned = tables.clean(chunk, table, file, rejects, context, required)
+            cleaned = tables.clean(chunk, table, file, rejects, context, required).reset_index(drop=True)
             if table == "events" and "event_type" not in layout.columns:
                 cleaned["event_type"] = EVENT_TYPE
             if table == "items":

@@ -9,6 +9,7 @@ import pandas as pd
 from tfx_pipeline.raw_tables import files, values
 from tfx_pipeline.raw_tables.adapter import (
     EVENT_COLUMNS,
+    IMAGE_EMBEDDING,
     ITEM_COLUMNS,
     RELATION_COLUMNS,
     REVIEW_COLUMNS,
@@ -44,12 +45,13 @@ class Tables(Adapter):
 
     Required columns: events user_id, item_id, event_type, timestamp; items item_id, title; users user_id; reviews
     user_id, item_id, text, timestamp; relations item_id, relation, related_item_id. The other columns of the contract
-    are optional, further ones are passed over. `TableSettings.columns` renames.
+    are optional, further ones are passed over. `TableSettings.columns` renames. With `image_embedding_width` items need
+    the column image_embedding too: in Parquet a list of numbers, in CSV a text such as "0.1 -0.2", empty for none.
 
     A row is rejected for a missing id, event type or title (an event with a query needs no item: it is a search), a
-    time or number that cannot be read, a negative quantity, price or rating, and (items and users) an id that was there
-    already. Times may be ISO 8601, epoch seconds or epoch milliseconds; those without a zone are taken as UTC and
-    counted as "noted".
+    time, number or list that cannot be read, a negative quantity, price or rating, and (items and users) an id that was
+    there already. An image embedding of another width than declared ends in a `DataError`. Times may be ISO 8601, epoch
+    seconds or epoch milliseconds; those without a zone are taken as UTC and counted as "noted".
 
     A declared context column is looked for in users, then in events; from events, a user gets the first value known of
     them, so that nothing later changes it, and since when it is known, so that nothing earlier sees it.
@@ -106,7 +108,7 @@ class Tables(Adapter):
     def _renamed(self, table: str) -> dict[str, str]:
         """`TableSettings.columns`, checked."""
         renamed = self._settings(table).columns
-        known = (*_COLUMNS[table], *self.settings.context)
+        known = (*_COLUMNS[table], *self._declared(table), *self.settings.context)
         for name in renamed:
             if name not in known:
                 raise DataError(f"data.{table}.columns names {name!r}; expected one of {', '.join(known)}.")
@@ -116,9 +118,15 @@ class Tables(Adapter):
         settings, renamed = self._settings(table), self._renamed(table)
         if len(settings.delimiter) != 1:
             raise DataError(f"data.{table}.delimiter is {settings.delimiter!r}; expected one character.")
-        columns = {name: renamed.get(name, name) for name in (*_COLUMNS[table], *context)}
+        declared = self._declared(table)
+        columns = {name: renamed.get(name, name) for name in (*_COLUMNS[table], *declared, *context)}
+        required = (*_REQUIRED[table], *declared, *context)
         parts = len(self._files(table))
-        return Layout(table, columns, (*_REQUIRED[table], *context), settings.delimiter, may_be_empty=parts > 1)
+        return Layout(table, columns, required, settings.delimiter, may_be_empty=parts > 1, lists=declared)
+
+    def _declared(self, table: str) -> tuple[str, ...]:
+        """Columns of a table that the settings declare, beside those of the contract."""
+        return (IMAGE_EMBEDDING,) if table == "items" and self.settings.image_embedding_width else ()
 
     def _has(self, table: str, column: str) -> bool:
         """Whether a declared context column is in a table (in its first file; the others are checked on reading)."""
@@ -129,7 +137,10 @@ class Tables(Adapter):
 
     def _read(self, file: Path, table: str, rejects: Rejects, context: tuple[str, ...] = ()) -> Iterator[pd.DataFrame]:
         for chunk in files.read_chunks(file, self._layout(table, context), rejects):
-            yield clean(chunk, table, file, rejects, context, _REQUIRED[table])
+            cleaned = clean(chunk, table, file, rejects, context, _REQUIRED[table], self._declared(table))
+            for name in self._declared(table):
+                check_widths(cleaned[name], self.settings.image_embedding_width, file)
+            yield cleaned.reset_index(drop=True)
 
     def _whole(self, table: str, rejects: Rejects, context: tuple[str, ...] = ()) -> pd.DataFrame:
         present = self._files(table)
@@ -178,6 +189,7 @@ def clean(
     rejects: Rejects,
     context: tuple[str, ...],
     required: tuple[str, ...],
+    lists: tuple[str, ...] = (),
 ) -> pd.DataFrame:
     """A chunk in contract form: every column of the table, bad rows rejected by their first reason.
 
@@ -187,6 +199,10 @@ def clean(
       file, rejects: where bad rows come from and go to.
       context: further columns, texts.
       required: columns of the table that must have a value in every row, where they are there.
+      lists: further columns, lists of numbers, which may be missing.
+
+    Returns:
+      The good rows, with the index that they have in `chunk`.
     """
     cleaned = pd.DataFrame(index=chunk.index)
     reasons: list[tuple[str, pd.Series]] = []
@@ -210,10 +226,29 @@ def clean(
             cleaned[name] = values.texts(chunk[name])
             if name in required and name != "text":
                 reasons.append((f"missing {name}", (cleaned[name] == "") & ~(is_search & (name == "item_id"))))
+    for name in lists:
+        cleaned[name], bad = values.vectors(chunk[name])
+        reasons.append((f"unparsable {name}", bad))
     good = pd.Series(True, index=chunk.index)
     for reason, bad in reasons:
         files.count_rows(rejects, table, "rejected", reason, chunk[bad & good], file)
         good &= ~bad
     if naive:
         rejects.count(table, "noted", "times without a zone, taken as UTC", [], naive)
-    return cleaned[good].reset_index(drop=True)
+    return cleaned[good]
+
+
+def check_widths(vectors: pd.Series, width: int, file: Path) -> None:
+    """Raises a `DataError` if a vector (float [n], or None) has another width than declared.
+
+    Args:
+      vectors: a cleaned column, with the index of `files.read_chunks`.
+      width: numbers that are expected.
+      file: where it was read.
+    """
+    for place, vector in vectors.items():
+        if vector is not None and vector.shape != (width,):
+            raise DataError(
+                f"{file}: {vectors.index.name} {place}: {vectors.name} has {vector.size} numbers; expected {width} "
+                "(data.image_embedding_width)."
+            )

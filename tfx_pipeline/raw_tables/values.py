@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -45,6 +46,39 @@ def numbers(column: pd.Series) -> tuple[pd.Series, pd.Series]:
     parsed = parsed.where(np.isfinite(parsed))
     unparsable = parsed.isna() & ~written.str.lower().isin(_MISSING)
     return _spread(parsed, codes, column), _spread(unparsable, codes, column)
+
+
+def vectors(column: pd.Series) -> tuple[pd.Series, pd.Series]:
+    """A column of lists of numbers as float32 [n] arrays, missing (or of no number) None.
+
+    Accepts lists, and texts of numbers between white space, commas or semicolons, with or without brackets.
+
+    Returns:
+      (vectors, unparsable): the second is True where there was something else, or a number that is not finite.
+    """
+    parsed = [_vector(value) for value in column]
+    bad = np.array([vector is not None and not np.isfinite(vector).all() for vector in parsed], bool)
+    found = pd.Series(parsed, index=column.index, dtype=object).where(~bad, None)
+    return found, pd.Series(bad, index=column.index)
+
+
+def _vector(value: object) -> np.ndarray | None:
+    """float32 [n], or None for nothing; one that is not finite for what is no list of numbers."""
+    if isinstance(value, str):
+        text = value.strip()
+        if text.lower() in _MISSING:
+            return None
+        value = re.split(r"\s*[,;]\s*|\s+", re.sub(r"^[\[(]\s*|\s*[\])]$", "", text))
+        value = [] if value == [""] else value
+    if not isinstance(value, (list, tuple, np.ndarray)):
+        missing = value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value))
+        return None if missing else np.array([np.nan], np.float32)
+    try:
+        with np.errstate(over="ignore"):
+            found = np.asarray(value, np.float64).astype(np.float32)
+    except (TypeError, ValueError):
+        return np.array([np.nan], np.float32)
+    return found if found.size else None
 
 
 def times(column: pd.Series) -> tuple[pd.Series, pd.Series, int]:

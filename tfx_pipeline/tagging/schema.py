@@ -11,13 +11,13 @@ from tfx_pipeline.schema import SERVING, TRAINING, TYPES
 _REQUEST = (features.TEXT,)
 
 
-def tagging_schema(context_columns: tuple[str, ...] = (), label_event_types: bool = False) -> schema_pb2.Schema:
+def tagging_schema(context_columns: tuple[str, ...] = (), declared: tuple[str, ...] = ()) -> schema_pb2.Schema:
     """Scalars have the fixed shape [1]; a text may have no tag.
 
     Args:
-      context_columns, label_event_types: not read: a text has neither context nor candidates.
+      context_columns, declared: not read: a text has neither context nor candidates, and is no item.
     """
-    del context_columns, label_event_types
+    del context_columns, declared
     schema = schema_pb2.Schema(default_environment=[TRAINING, SERVING])
     for name, (dtype, kind) in features.TEXT_FEATURES.items():
         feature = schema.feature.add(name=name, type=TYPES[dtype])

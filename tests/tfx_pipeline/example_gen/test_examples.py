@@ -133,6 +133,6 @@ def test_what_made_a_candidate_positive_is_written_where_a_decision_says_it(shop
     assert features.LABEL_EVENT_TYPES not in plain.features.feature
     typed = to_example(dataclasses.replace(DECISION, label_event_types=["", "购买", ""]), ("country",))
     assert values(typed) == {**values(plain), "label_event_types": ["", "购买", ""]}
-    expected = features.raw_features(("country",), label_event_types=True)
+    expected = features.raw_features(("country",), declared=(features.LABEL_EVENT_TYPES,))
     assert set(expected) - set(features.raw_features(("country",))) == {features.LABEL_EVENT_TYPES}
     assert kinds(typed)[features.LABEL_EVENT_TYPES] == expected[features.LABEL_EVENT_TYPES][0]

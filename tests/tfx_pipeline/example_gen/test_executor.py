@@ -117,6 +117,35 @@ def test_beam_equals_the_pure_functions_whatever_the_chunks_and_shards(folder, t
     assert run(folder, SETTINGS, tmp_path / "again") == expected
 
 
+def test_images_and_relations_go_with_the_catalogue(folder, tmp_path):
+    pairs = [("a", "b"), ("c", "a"), ("a", "h"), ("a", "unknown"), ("unknown", "a"), ("d", "d")]
+    relations = pd.DataFrame([(one, "also bought", other) for one, other in pairs])
+    relations.to_csv(folder / "relations.csv", index=False, header=["item_id", "relation", "related_item_id"])
+    items = pd.read_csv(folder / "items.csv")
+    items.assign(image_embedding=["1 2", ""] * 4).to_csv(folder / "items.csv", index=False)
+    plain = {"relations": settings_lib.TableSettings("relations.csv")}
+    declared = {**plain, "image_embedding_width": 2, "item_relations": True}
+    settings = dataclasses.replace(SETTINGS, data=dataclasses.replace(SETTINGS.data, **declared))
+    expected = pure(folder, settings)
+    found = run(folder, settings, tmp_path / "out")
+    assert found == expected
+    rows = {}
+    for record in found["catalogue"]:
+        feature = tf.train.Example.FromString(record).features.feature
+        kinds, others = (feature[name].bytes_list.value for name in ("item_relation_kinds", "item_related_items"))
+        name = feature["candidate_item_ids"].bytes_list.value[0].decode()
+        rows[name] = (list(feature["item_image"].float_list.value), list(zip(kinds, others, strict=True)))
+    assert rows["a"] == ([1, 2], [(b"also bought", b"b"), (b"also bought", b"h")])
+    assert rows["b"] == ([], []) and rows["c"] == ([1, 2], [(b"also bought", b"a")])
+    counts = json.loads((tmp_path / "out" / "counts.json").read_text())
+    assert [row[2:] for row in counts["rows"] if row[0] == "relations"] == [
+        ["an item related to itself", 1], ["unknown item_id", 1], ["unknown related_item_id", 1]
+    ]  # fmt: skip
+    # What the settings do not declare changes no byte.
+    undeclared = dataclasses.replace(SETTINGS, data=dataclasses.replace(SETTINGS.data, **plain))
+    assert pure(folder, undeclared) == pure(folder, SETTINGS)
+
+
 def test_tables_on_a_file_system_of_tensorflow(folder, tmp_path):
     remote = "ram://executor/tables"
     tf.io.gfile.makedirs(remote)

@@ -1,5 +1,6 @@
 """The adapter of the data contract itself, on small tables with numbers by hand."""
 
+import dataclasses
 import pickle
 
 import numpy as np
@@ -10,7 +11,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tfx_pipeline.raw_tables import make_adapter
-from tfx_pipeline.raw_tables.adapter import EVENT_COLUMNS, ITEM_COLUMNS, RELATION_COLUMNS, REVIEW_COLUMNS
+from tfx_pipeline.raw_tables.adapter import (
+    EVENT_COLUMNS,
+    IMAGE_EMBEDDING,
+    ITEM_COLUMNS,
+    RELATION_COLUMNS,
+    REVIEW_COLUMNS,
+)
 from tfx_pipeline.raw_tables.rejects import DataError, Rejects
 from tfx_pipeline.settings import DataSettings, TableSettings
 
@@ -217,3 +224,59 @@ def test_csv_and_parquet_of_the_same_table_are_read_alike(tmp_path_factory, rows
     assert counted == counted_too
     pd.testing.assert_frame_equal(pd.concat(from_csv), pd.concat(from_parquet))
     assert len(pd.concat(from_csv)) + sum(n for (_, kind, _), n in counted.items() if kind == "rejected") == len(rows)
+
+
+IMAGES = """item_id,title,image
+i1,Mug,0.5 -1
+i2,Shoe,
+i3,Pot,"[2, 1e-3]"
+i4,Hat,0.5 x
+i5,Bag,0.5 inf
+"""
+
+
+def test_image_embeddings_of_csv_and_parquet(tmp_path):
+    write(tmp_path, events=EVENTS, items=IMAGES)
+    columns = {IMAGE_EMBEDDING: "image"}
+    from_csv = DataSettings(items=TableSettings("items.csv", columns), image_embedding_width=2)
+    rejects = Rejects()
+    items = make_adapter(from_csv, tmp_path).items(rejects)
+    assert tuple(items) == (*ITEM_COLUMNS, IMAGE_EMBEDDING)
+    assert [None if one is None else one.tolist() for one in items[IMAGE_EMBEDDING]] == [
+        [0.5, -1], None, [2, pytest.approx(1e-3)]
+    ]  # fmt: skip
+    assert rejects.counts == {("items", "rejected", "unparsable image_embedding"): 2}
+    assert [(row["file"], row["line"]) for row in rejects._rows] == [("items.csv", 5), ("items.csv", 6)]
+
+    frame = pd.DataFrame({"item_id": ["i1", "i2", "i3"], "title": ["Mug", "Shoe", "Pot"]})
+    frame.assign(image=items[IMAGE_EMBEDDING]).to_parquet(tmp_path / "items.parquet")
+    from_parquet = dataclasses.replace(from_csv, items=TableSettings("items.parquet", columns))
+    pd.testing.assert_frame_equal(make_adapter(from_parquet, tmp_path).items(Rejects()), items)
+    plain = DataSettings(items=TableSettings("items.parquet"))
+    assert tuple(make_adapter(plain, tmp_path).items(Rejects())) == ITEM_COLUMNS
+
+
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [
+        ([[1.0, 2], [1, 2, 3]], "items.parquet: row 2: image_embedding has 3 numbers; expected 2 (data.image_embeddi"),
+        ([[1.0], None], "items.parquet: row 1: image_embedding has 1 numbers; expected 2"),
+        ([1.0, 2.0], "column 'image_embedding' is double; expected one list of numbers a row."),
+        ([["a"], ["b"]], "expected one list of numbers a row."),
+        (None, "column 'image_embedding' is missing; expected item_id, title, image_embedding;"),
+    ],
+)
+def test_image_embeddings_that_are_none(tmp_path, images, expected):
+    frame = pd.DataFrame({"item_id": ["i1", "i2"], "title": ["Mug", "Shoe"]})
+    frame = frame if images is None else frame.assign(image_embedding=images)
+    frame.to_parquet(tmp_path / "items.parquet")
+    settings = DataSettings(items=TableSettings("items.parquet"), image_embedding_width=2)
+    with pytest.raises(DataError) as error:
+        make_adapter(settings, tmp_path).items(Rejects())
+    assert expected in str(error.value)
+
+
+def test_a_csv_line_of_another_width_is_named(tmp_path):
+    write(tmp_path, items="item_id,title,image_embedding\ni1,Mug,1 2\n\ni2,Shoe,1\n")
+    with pytest.raises(DataError, match=r"items\.csv: line 4: image_embedding has 1 numbers; expected 2"):
+        make_adapter(DataSettings(image_embedding_width=2), tmp_path).items(Rejects())

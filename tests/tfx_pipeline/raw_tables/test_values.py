@@ -95,3 +95,20 @@ def test_any_iso_time_is_read_as_python_reads_it(moments, minutes):
     assert list(parsed) == [int(moment.timestamp() // 1) for moment in zoned]
     assert not bad.any()
     assert without_zone == 0
+
+
+def test_vectors():
+    content = ("[1, 2.5]", " 1 2.5 ", "1;2.5", "(1,2.5)", [1, 2.5], np.array([1, 2.5]), (1, 2.5))
+    found, bad = values.vectors(objects(*content))
+    for vector in found:
+        assert vector.dtype == np.float32
+        np.testing.assert_array_equal(vector, [1, 2.5])
+    assert not bad.any()
+    missing = ("", "[]", " nan", "null", None, float("nan"), [], np.zeros(0), pd.NA)
+    found, bad = values.vectors(objects(*missing))
+    assert [vector is None for vector in found] == [True] * len(missing) and not bad.any()
+    wrong = ("1,,2", "[1 two]", "1 inf", [1, None], np.array([np.nan, 1]), [1e300], 7, ["x"])
+    found, bad = values.vectors(objects(*wrong))
+    assert [vector is None for vector in found] == [True] * len(wrong) and bad.all()
+    found, bad = values.vectors(objects("1 2 3", "[nan]", "4").set_axis([7, 8, 9]))
+    assert found[9].tolist() == [4] and bad.to_dict() == {7: False, 8: True, 9: False}
