@@ -43,17 +43,18 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     candidates = inputs[features.CANDIDATE_ITEM_IDS]
     history, types, times = _history(inputs, settings.decisions.impression_event_types)
     items = _vocabulary(candidates.values, features.ITEM_VOCABULARY)
-    lists = {features.CANDIDATE_ITEMS_XF: candidates, features.HISTORY_ITEMS_XF: history}
+    ids = _lookup(tf.concat([candidates.values, history.values], 0), items)
+    number = tf.size(candidates.values)
+    outputs[features.CANDIDATE_ITEMS_XF] = _with_values(candidates, ids[:number])
+    outputs[features.HISTORY_ITEMS_XF] = _with_values(history, ids[number:])
     if settings.data.item_relations:
-        lists[features.ITEM_RELATED_ITEMS_XF] = _declared(inputs, features.ITEM_RELATED_ITEMS)
-        kinds = _declared(inputs, features.ITEM_RELATION_KINDS)
+        # Not in the same lookup: no request brings them, and what needs an input that is not there is not computed.
+        related, kinds = (
+            _declared(inputs, name) for name in (features.ITEM_RELATED_ITEMS, features.ITEM_RELATION_KINDS)
+        )
+        outputs[features.ITEM_RELATED_ITEMS_XF] = _with_values(related, _lookup(related.values, items))
         vocabulary = _vocabulary(kinds.values, features.RELATION_VOCABULARY)
         outputs[features.ITEM_RELATION_KINDS_XF] = _with_values(kinds, _lookup(kinds.values, vocabulary))
-    ids = _lookup(tf.concat([part.values for part in lists.values()], 0), items)
-    for (name, part), found in zip(
-        lists.items(), tf.split(ids, [tf.size(part.values) for part in lists.values()]), strict=True
-    ):
-        outputs[name] = _with_values(part, found)
     type_vocabulary = _vocabulary(types.values, features.EVENT_TYPE_VOCABULARY)
     outputs[features.HISTORY_TYPES_XF] = _with_values(types, _lookup(types.values, type_vocabulary))
 

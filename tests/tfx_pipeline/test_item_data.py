@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
-from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
+from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io, schema_utils
 
 from models import features
 from tfx_pipeline import inputs, preprocessing, schema, trainer
@@ -109,6 +109,7 @@ def transformed(prepared, tmp_path_factory):
     with tft_beam.Context(temp_dir=str(folder / "temp")):
         (found, outputs), transform = (rows, metadata) | tft_beam.AnalyzeAndTransformDataset(function)
         transform | tft_beam.WriteTransformFn(str(folder / "graph"))
+    metadata_io.write_metadata(metadata, str(folder / "graph" / "metadata"))  # as Transform does
     coder = tft.coders.ExampleProtoCoder(outputs.schema)
     file = str(folder / "catalogue.gz")
     with tf.io.TFRecordWriter(file, "GZIP") as writer:
@@ -150,6 +151,21 @@ def test_the_trainer_knows_nothing_of_the_time_after_its_boundary(transformed):
     assert before.unknown_relations == 1
     images = dict(zip(whole.item_ids, whole.table.images.tolist(), strict=True))
     assert images == {"a": [3, 4], "b": [0, 0], "c": [0, 2], "d": [1, 0]}
+
+
+def test_a_request_without_them_has_all_that_it_had(transformed):
+    """tf.Transform drops whatever depends on an input that is not there, and no request brings images or relations."""
+    request = {
+        name: tf.sparse.from_dense(tf.constant([["" if dtype == "string" else 0]], dtype))
+        if kind == "list"
+        else tf.constant([["" if dtype == "string" else 0]], dtype)
+        for name, (dtype, kind) in features.REQUEST_FEATURES.items()
+    }
+    found = set(transformed[0].transform_features_layer()(request))
+    whole = set(transformed[0].transformed_feature_spec())
+    assert {features.HISTORY_ITEMS_XF, features.CANDIDATE_ITEMS_XF, features.CANDIDATE_TOKENS_XF} <= found
+    of_items = {name for name in whole if name.startswith("item_")}
+    assert whole - found == of_items | {features.LABEL}
 
 
 def test_it_reaches_the_vectors_of_the_model(transformed):
