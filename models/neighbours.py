@@ -1,8 +1,8 @@
-"""Counts of items that are met near each other, as a table of each item's nearest ones."""
+"""Items that are met near each other, or are described alike, as a table of each item's nearest ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,9 @@ import scipy.sparse as sparse
 
 #: Pairs that are held before they are summed, 24 bytes each.
 _PAIRS_AT_ONCE = 5_000_000
+
+#: Items whose texts are compared with all others at once.
+_ITEMS_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -46,50 +49,200 @@ class Neighbours:
     events: np.ndarray
 
 
+@dataclass(frozen=True)
+class PairCounts:
+    """What all sequences say of a pair (i, j), j after i; all matrices [V, V].
+
+    Attributes:
+      weighed: sums of (b - a)^-nearness over the pairs of places a < b.
+      plain: numbers of these pairs.
+      adjacent: numbers of those at a distance of one.
+      events: float64 [V], how often each item was met.
+    """
+
+    weighed: sparse.csr_matrix
+    plain: sparse.csr_matrix
+    adjacent: sparse.csr_matrix
+    events: np.ndarray
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of each item and those near it.
+
+    Attributes:
+      rows: int32 [V, k], the items near it.
+      channels: float32 [V, k, 5], of each of them what `CHANNELS` names; all 0 where there are fewer than k.
+      events: float32 [V], how often each item was met.
+    """
+
+    rows: np.ndarray
+    channels: np.ndarray
+    events: np.ndarray
+
+
+#: w as `count_neighbours` has it, the texts' cosine, and the numbers of pairs with j after i, with i after j, and with
+#: j as the very next event.
+CHANNELS = ("weight", "content", "after", "before", "next")
+
+
+def count_pairs(sequences: Iterable[np.ndarray], items: int, pairs: PairWeights) -> PairCounts:
+    """Counts the pairs of places of each sequence.
+
+    Args:
+      sequences: int [n] each, rows of the catalogue, oldest first.
+      items: V.
+      pairs: `max_history` and `nearness` of it.
+    """
+    events = np.zeros(items)
+    sums = [sparse.csr_matrix((items, items)) for _ in range(3)]
+    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    held = 0
+
+    def add() -> None:
+        first, second, distance = (np.concatenate(column) for column in zip(*parts, strict=True))
+        counts = (distance ** -float(pairs.nearness), np.ones(len(distance)), (distance == 1).astype(float))
+        for place, values in enumerate(counts):
+            found = sparse.csr_matrix((values, (first, second)), shape=(items, items))
+            found.eliminate_zeros()
+            sums[place] += found
+
+    for sequence in sequences:
+        newest = sequence[-pairs.max_history :]
+        np.add.at(events, newest, 1)
+        a, b = np.triu_indices(len(newest), 1)
+        parts.append((newest[a], newest[b], (b - a).astype(np.float64)))
+        held += len(a)
+        if held > _PAIRS_AT_ONCE:
+            add()
+            parts, held = [], 0
+    if parts:
+        add()
+    weighed, plain, adjacent = sums
+    return PairCounts(weighed, plain, adjacent, events)
+
+
+def pair_weights(counted: PairCounts, pairs: PairWeights) -> sparse.csr_matrix:
+    """w(i, j) = c(i, j) / (n(i)^from · n(j)^to) of all pairs of different items, [V, V].
+
+    c(i, j) is (b - a)^-nearness, summed over all sequences with i at place a and j at a later place b, plus `backward`
+    times c(j, i); n(i) is 1 plus the events of i.
+
+    Reference: Linden et al., Amazon.com Recommendations: Item-to-Item Collaborative Filtering (2003).
+    """
+    several = 1.0 + counted.events
+    weighed = sparse.diags(several**-pairs.from_exponent) @ (counted.weighed + pairs.backward * counted.weighed.T)
+    weighed = (weighed @ sparse.diags(several**-pairs.to_exponent)).tocsr()
+    weighed.setdiag(0)
+    return weighed
+
+
 def count_neighbours(
     sequences: Iterable[np.ndarray], items: int, number: int, pairs: PairWeights = PairWeights()
 ) -> Neighbours:
-    """w(i, j) = c(i, j) / (n(i)^from · n(j)^to) of all pairs of different items, the largest `number` for each i.
-
-    c(i, j) sums (b - a)^-nearness over all sequences with i at place a and j at a later place b, plus `backward` times
-    c(j, i); n(i) is 1 plus the events of i.
+    """The items of largest `pair_weights` for each item, at most `number`.
 
     Args:
       sequences: int [n] each, rows of the catalogue, oldest first.
       items: V.
       number: k.
       pairs: exponents and lengths.
-
-    Reference: Linden et al., Amazon.com Recommendations: Item-to-Item Collaborative Filtering (2003).
     """
-    events = np.zeros(items)
-    counted = sparse.csr_matrix((items, items))
-    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    held = 0
-    for sequence in sequences:
-        newest = sequence[-pairs.max_history :]
-        np.add.at(events, newest, 1)
-        a, b = np.triu_indices(len(newest), 1)
-        parts.append((newest[a], newest[b], (b - a) ** -float(pairs.nearness)))
-        held += len(a)
-        if held > _PAIRS_AT_ONCE:
-            counted, parts, held = counted + _summed(parts, items), [], 0
-    if parts:
-        counted = counted + _summed(parts, items)
-    several = 1.0 + events
-    weighed = sparse.diags(several**-pairs.from_exponent) @ (counted + pairs.backward * counted.T)
-    weighed = (weighed @ sparse.diags(several**-pairs.to_exponent)).tocsr()
-    weighed.setdiag(0)
+    counted = count_pairs(sequences, items, pairs)
+    weighed = pair_weights(counted, pairs)
     number = min(number, items)
     rows, weights = np.zeros([items, number], np.int32), np.zeros([items, number], np.float32)
     for item in range(items):
-        start, end = weighed.indptr[item : item + 2]
-        order = np.argsort(-weighed.data[start:end], kind="stable")[:number]
-        rows[item, : len(order)] = weighed.indices[start:end][order]
-        weights[item, : len(order)] = weighed.data[start:end][order]
-    return Neighbours(rows, weights, events)
+        columns, values = _largest(weighed, item, number)
+        rows[item, : len(columns)] = columns
+        weights[item, : len(columns)] = values
+    return Neighbours(rows, weights, counted.events)
 
 
-def _summed(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]], items: int) -> sparse.csr_matrix:
-    first, second, weights = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return sparse.csr_matrix((weights, (first, second)), shape=(items, items))
+def similar_texts(tokens: np.ndarray, ignored: Sequence[int], number: int) -> sparse.csr_matrix:
+    """Cosines of the items' texts, of each item with the `number` nearest others, [V, V].
+
+    A text is the set of its tokens, each weighed by ln(V / number of items that have it); tokens in more than 20,000
+    items are left out, as comparing all their items would take hours.
+
+    Args:
+      tokens: int [V, T].
+      ignored: tokens that are no words.
+      number: of other items kept for each one.
+
+    Reference: Sparck Jones, A Statistical Interpretation of Term Specificity and its Application in Retrieval (1972).
+    """
+    items = len(tokens)
+    item, place = np.nonzero(~np.isin(tokens, ignored))
+    bags = sparse.csr_matrix((np.ones(len(item)), (item, tokens[item, place])), shape=(items, int(tokens.max()) + 1))
+    bags.data[:] = 1  # a token that comes twice counts once
+    having = np.asarray(bags.sum(0)).ravel()
+    rarity = np.where((having > 0) & (having <= 20_000), np.log(items / np.maximum(having, 1)), 0)
+    bags = bags @ sparse.diags(rarity)
+    norms = np.sqrt(np.asarray(bags.multiply(bags).sum(1)).ravel())
+    bags = (sparse.diags(1 / np.where(norms > 0, norms, 1)) @ bags).tocsr().astype(np.float32)
+    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    for start in range(0, items, _ITEMS_AT_ONCE):
+        cosines = (bags[start : start + _ITEMS_AT_ONCE] @ bags.T).tocsr()
+        for row in range(cosines.shape[0]):
+            columns, values = _largest(cosines, row, number + 1)
+            others = (columns != start + row) & (values > 0)
+            columns, values = columns[others][:number], values[others][:number]
+            found.append((np.full(len(columns), start + row), columns, values))
+    rows, columns, values = (np.concatenate(part) for part in zip(*found, strict=True))
+    return sparse.csr_matrix((values, (rows, columns)), shape=(items, items))
+
+
+def count_evidence(
+    sequences: Iterable[np.ndarray],
+    items: int,
+    number: int,
+    content: sparse.csr_matrix,
+    pairs: PairWeights = PairWeights(),
+) -> Evidence:
+    """What sequences and texts say of each item's neighbours: those of largest weight, and those of similar texts.
+
+    Args:
+      sequences: int [n] each, rows of the catalogue, oldest first.
+      items: V.
+      number: of items kept for each for their weight.
+      content: what `similar_texts` found, [V, V].
+      pairs: exponents and lengths.
+    """
+    counted = count_pairs(sequences, items, pairs)
+    weighed = pair_weights(counted, pairs)
+    kept = []
+    for item in range(items):
+        near = _largest(weighed, item, number)[0]
+        alike = content.indices[content.indptr[item] : content.indptr[item + 1]]
+        kept.append(np.union1d(near, alike))
+    width = max(1, max(len(near) for near in kept))
+    rows = np.zeros([items, width], np.int32)
+    for item, near in enumerate(kept):
+        rows[item, : len(near)] = near
+    real = np.arange(width) < np.array([len(near) for near in kept])[:, np.newaxis]
+    channels = np.zeros([items, width, len(CHANNELS)], np.float32)
+    of, place = np.nonzero(real)
+    for channel, matrix in enumerate((weighed, content, counted.plain, counted.plain.T, counted.adjacent)):
+        channels[of, place, channel] = _values(matrix.tocsr(), of, rows[of, place])
+    return Evidence(rows, channels, counted.events.astype(np.float32))
+
+
+def _largest(matrix: sparse.csr_matrix, row: int, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """(columns, values) of the largest positive values of a row, largest first."""
+    columns = matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]]
+    values = matrix.data[matrix.indptr[row] : matrix.indptr[row + 1]]
+    order = np.argsort(-values, kind="stable")[:number]
+    order = order[values[order] > 0]
+    return columns[order], values[order]
+
+
+def _values(matrix: sparse.csr_matrix, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """The matrix' values at (rows, columns), 0 where it stores none."""
+    matrix.sum_duplicates()
+    stored = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr)) * matrix.shape[1] + matrix.indices
+    wanted = rows.astype(np.int64) * matrix.shape[1] + columns
+    if not len(stored):
+        return np.zeros(len(wanted), np.float32)
+    places = np.minimum(np.searchsorted(stored, wanted), len(stored) - 1)
+    return np.where(stored[places] == wanted, matrix.data[places], 0).astype(np.float32)

@@ -15,11 +15,11 @@ from models.candidate_text import unknown_texts
 from models.catalogue_model import CatalogueModel, Tensors, catalogue_rows
 from models.catalogue_sampler import CatalogueSampler, Sample
 from models.cooccurrence_path import CooccurrencePath
+from models.evidence_path import EvidencePath
 from models.fusion import UserFusion
 from models.item_encoder import ItemEncoder, ItemTable
 from models.layers.repeat_mixture import RepeatMixture
 from models.merge import MergeLayer
-from models.neighbour_path import NeighbourPath
 from models.paths import PopularityPath, RepeatPath, named_items
 from models.profile_encoder import ProfileEncoder
 from models.query_match import QueryMatch
@@ -129,8 +129,12 @@ class Ranker(CatalogueModel):
                 dtype="float32",
             )
         if config.neighbours:
-            self.neighbour_path = NeighbourPath(
-                config.items, config.neighbours, max_history=config.slices * config.slice_length, name="neighbour_path"
+            self.evidence_path = EvidencePath(
+                config.items,
+                config.neighbours,
+                config.content_neighbours,
+                max_history=config.slices * config.slice_length,
+                name="evidence_path",
             )
         interactions = 0
         if config.use_copy or config.use_mixture:
@@ -181,7 +185,7 @@ class Ranker(CatalogueModel):
             merged = width
         self.merge.build([None, config.slices, merged])
         merged_width = merged * (config.slices if config.use_merge and config.merge == "concat" else 1)
-        parts = [[None, merged_width], [None, width], [None, width]]
+        parts = [[None, merged_width], [None, width], [None, width], [None, width]]
         if config.use_profile:
             parts.append([None, width])
         parts.extend([None, 8] for _ in self.context_embeddings)
@@ -213,6 +217,8 @@ class Ranker(CatalogueModel):
             self.popularity_path.set_table(sales, first_day)
         if self.config.use_lexical:
             self.query_match.lexical_path.set_table(table.tokens)
+        if self.config.neighbours:
+            self.evidence_path.set_texts(table.tokens, self.config.special_tokens)
         if self.config.sampled_items:
             self.sampler.set_table(sales.sum(0), table.servable)
         self.refresh_item_text()
@@ -223,7 +229,7 @@ class Ranker(CatalogueModel):
 
     def count(self, shoppers: Iterable[Shopper]) -> None:
         if self.config.neighbours:
-            self.neighbour_path.count(list(shoppers))
+            self.evidence_path.count(list(shoppers))
 
     def refresh_item_text(self, batch_size: int = 64) -> None:
         """Encodes the texts of all items anew; needed after BERT has changed, and before export."""
@@ -272,14 +278,13 @@ class Ranker(CatalogueModel):
             parts.append(embedding(inputs[features.context_xf(column)]))
         vector = self.fusion([tf.cast(part, tf.float32) for part in parts], training=training)
         asked = tf.cast(tf.reduce_any(query != 0, -1, keepdims=True), tf.float32)
-        similar = None
+        similar = near = None
         if config.use_cooccurrence:
             gaps = inputs[features.HISTORY_GAPS_XF]
             similar = self.cooccurrence_path(positions, gaps, kept, asked, rows, training=training)
         if config.neighbours:
             users = inputs[features.USER_KEY_XF] if training else None
-            near = self.neighbour_path(catalogue_positions, users, rows, training=training)
-            similar = near if similar is None else similar + near
+            near = self.evidence_path(catalogue_positions, users, kept, rows, training=training)
         servable = tf.cast(wanted(self.servable), tf.float32)
         interactions: list[tf.Tensor] = []
         repeated = None
@@ -307,6 +312,7 @@ class Ranker(CatalogueModel):
             habits=habits,
             match=match,
             similar=similar,
+            near=near,
             slices=slices,
             positions=positions,
             items=items,
@@ -357,7 +363,7 @@ class Ranker(CatalogueModel):
         use_codes = config.use_autoencoder and config.merge_source == "codes"
         source = slices["codes"] if use_codes else slices["vectors"]
         merged = self.merge(source, slices["slice_mask"]) if config.use_merge else source[:, -1, :]
-        return [merged, slices["vectors"][:, -1, :]]
+        return [merged, slices["vectors"][:, -1, :], slices["newest"]]
 
     # --- scores --------------------------------------------------------------------------------------------------
 
@@ -371,6 +377,8 @@ class Ranker(CatalogueModel):
         scores = self.head(state.vector, state.items, state.features, repeated, task) + state.match
         if state.similar is not None:
             scores += state.similar if repeated is None else state.similar * (1 - repeated)
+        if state.near is not None:
+            scores += state.near
         return scores
 
     def score_task(self, state: RankerState, task: str, training: bool = False) -> tf.Tensor:

@@ -31,7 +31,8 @@ class SliceAutoencoder(tf.keras.layers.Layer):
 
     Returns:
       dict of `vectors` X [B, S, d], `codes` C [B, S, c], `reconstructions` R [B, S, d] (all zero for empty slices),
-      `slice_mask` bool [B, S], and `positions` int [B, S·L], the place of each sliced event in the history (-1: none).
+      `slice_mask` bool [B, S], `newest` [B, d], E's state of the newest event (zero without one), and `positions`
+      int [B, S·L], the place of each sliced event in the history (-1: none).
 
     Raises:
       ValueError: if a size is below 1.
@@ -129,6 +130,7 @@ class SliceAutoencoder(tf.keras.layers.Layer):
             "codes": by_row(codes, self.code_dimension),
             "reconstructions": by_row(rebuilt, self.dimension),
             "slice_mask": tf.reshape(count > 0, [-1, self.slices]),
+            "newest": tf.reshape(states * weights, [-1, kept, self.dimension])[:, -1],
             "positions": places,
         }
 

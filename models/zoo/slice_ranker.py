@@ -37,7 +37,8 @@ class SliceRankerOptions(ModelOptions):
         `data.image_embedding_width`.
       use_relations: what items are that an item is related to, in its vector too; needs `data.item_relations`.
       relation_neighbours: of each item and kind of relation the first so many related items of the table count.
-      neighbours: kept for each item of what is counted to be met near it; 0 leaves that path out.
+      neighbours: kept for each item of what is counted to be met near it; 0 leaves the evidence path out.
+      content_neighbours: kept for each item of those with the most similar texts, in the evidence path.
       decay_days: time constants of the co-occurrence path's sums, and initial ones of the copy path's decayed counts.
       popularity_days: windows of the popularity path.
       id_dropout: share of item ids hidden in training, so that text and attributes alone learn to carry an item.
@@ -74,6 +75,7 @@ class SliceRankerOptions(ModelOptions):
     use_relations: bool = False
     relation_neighbours: int = number(8, 1, 1000)
     neighbours: int = number(0, 0, 1e5)
+    content_neighbours: int = number(0, 0, 1e5)
     decay_days: tuple[float, ...] = number((7.0, 30.0, 120.0), 1e-3, 1e6)
     popularity_days: tuple[int, ...] = number((7, 30, 365), 1, 1e6)
     id_dropout: float = number(0.1, 0, 0.99)
@@ -93,6 +95,11 @@ class SliceRankerOptions(ModelOptions):
                 f"`model.dimension` is {self.dimension} and `model.slice_heads` {self.slice_heads}; expected a "
                 "dimension that the heads can share out evenly."
             )
+        if self.content_neighbours and not self.neighbours:
+            raise ValueError(
+                f"`model.content_neighbours` is {self.content_neighbours} and `model.neighbours` 0; expected both "
+                "above 0, as texts are weighed beside counts."
+            )
         if self.tasks and not any(self.tasks.values()):
             raise ValueError("`model.tasks` has only weights of 0; expected one above 0, so that a score is served.")
         self.text_encoder.check()
@@ -107,7 +114,7 @@ class SliceRankerOptions(ModelOptions):
 
     @property
     def static_shapes(self) -> bool:
-        no_lists = not (self.use_words or self.use_relations)
+        no_lists = not (self.use_words or self.use_relations or self.neighbours)
         return self.item_text != "through" and self.text_encoder.trainable == "frozen" and no_lists
 
     @property

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import features
 from models.neighbour_path import NeighbourPath
 from models.shopper import Shopper
 
@@ -78,21 +77,3 @@ def test_only_the_nearest_are_kept():
 def test_fewer_than_two_folds_are_refused():
     with pytest.raises(ValueError, match="folds must be at least 2, not 1"):
         NeighbourPath(ITEMS, 2, folds=1)
-
-
-def test_the_ranker_adds_it_and_training_sees_other_counts(tools):
-    ranker = tools.make_ranker(neighbours=ITEMS, use_copy=False, use_mixture=False, use_cooccurrence=False)
-    inputs = tools.request()
-    before = ranker.raw_scores(ranker.encode_user(inputs)).numpy()
-    assert ranker.counts
-    ranker.count(iter(SHOPPERS))
-    state = ranker.encode_user(inputs)
-    positions = state.positions
-    added = ranker.raw_scores(state).numpy() - before
-    np.testing.assert_allclose(added, ranker.neighbour_path(positions).numpy(), atol=1e-4)
-    assert np.abs(added[0]).max() > 1e-2
-    trained = ranker.encode_user(inputs, training=True).similar.numpy()
-    users = inputs[features.USER_KEY_XF]
-    np.testing.assert_allclose(trained, ranker.neighbour_path(positions, users, training=True).numpy(), atol=1e-5)
-    saved = {variable.name for variable in ranker.variables}
-    assert not any("training" in name for name in saved)

@@ -152,7 +152,7 @@ def test_without_merge_only_the_newest_slice_counts(tools, full):
 def test_merge_modes_and_sources_give_the_fusion_what_they_say(tools, merge, source, width):
     ranker = tools.make_ranker(merge=merge, merge_source=source)
     slices = ranker.encode_user(tools.request()).slices
-    merged, newest = ranker._sequence_parts(slices)
+    merged, newest, state = ranker._sequence_parts(slices)
     kept = slices[source].numpy()
     expected = (
         kept.reshape(3, -1)
@@ -162,6 +162,7 @@ def test_merge_modes_and_sources_give_the_fusion_what_they_say(tools, merge, sou
     assert merged.shape == [3, width]
     np.testing.assert_allclose(merged, expected, atol=1e-5)
     np.testing.assert_allclose(newest, slices["vectors"][:, -1], atol=1e-6)
+    np.testing.assert_allclose(state, slices["newest"], atol=1e-6)
 
 
 @pytest.mark.parametrize(("item_text", "trained"), [("table", False), ("through", True)])

@@ -60,6 +60,8 @@ def test_vectors_codes_and_reconstructions_of_every_slice(autoencoder, events):
             np.testing.assert_allclose(out["codes"][row, place], code, atol=1e-4)
             rebuilt = through(code, "decoder_hidden", "decoder_vector")
             np.testing.assert_allclose(out["reconstructions"][row, place], rebuilt, atol=1e-4)
+        # Of the last slice, whose states are the ones left over.
+        np.testing.assert_allclose(out["newest"][row], states[-1] if length else np.zeros(8), atol=1e-4)
 
 
 def test_padding_changes_nothing(autoencoder, events, tools):
