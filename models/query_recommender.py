@@ -11,9 +11,8 @@ import tensorflow as tf
 
 from models import features, query_losses
 from models.catalogue_model import CatalogueModel, Tensors, catalogue_rows
+from models.evidence_path import EvidencePath
 from models.item_encoder import ItemEncoder, ItemTable
-from models.neighbour_path import NeighbourPath
-from models.neighbours import PairWeights
 from models.paths import named_items
 from models.shopper import Shopper
 from models.sizes import Sizes
@@ -27,7 +26,7 @@ from models.zoo.query_recommender import QueryRecommenderOptions
 #: Items whose vectors are made at once, for the table that serving reads.
 _ITEMS_AT_ONCE = 4096
 #: Counts of an item without events, and what keeps a logarithm finite.
-_UNSEEN, _TINY = 0.1, 1e-7
+_UNSEEN = 0.1
 
 
 @dataclass
@@ -39,15 +38,15 @@ class QueryState(UserState):
 
 
 class QueryRecommender(CatalogueModel):
-    """score(u, q, i) = v·r_i + c·cover(q, i) - g·n_q·log n_i + p·log(near(u, i) + a·share_i) + b·[i in history].
+    """score(u, q, i) = v·r_i + c·cover(q, i) - g·n_q·log n_i + p·log share_i + near(u, i) + b·[i in history].
 
     The dual encoder: r_i is `ItemEncoder`'s of id, attributes and the words of the item, W·Σ e_w/√n, and
     v = W_q·q + `ZeroAttention`(q, r of the history) + W_p·profile + context, with q = Σ share_w·e_w over the query's
     words. Beside it, cover is `WordMatch`'s, which outlasts a typo; n_q words of a query are less likely to be meant by
-    an item of n_i words, the more it has; near is `NeighbourPath`'s, counted, and share_i the item's share of all
-    sales, so that this term is what is likely to be chosen by this user, or without a history by anybody. c, g, p, a
-    and b (0 at the start: whether people choose again what they had) are learned. Without a query v and the last two
-    terms are left, which is what `recommend` ranks by.
+    an item of n_i words, the more it has; share_i is the item's share of all sales, what is likely to be chosen by
+    anybody, and near is `EvidencePath`'s, what is likelier for this user. c, g, p and b (0 at the start: whether people
+    choose again what they had) are learned. Without a query v and the last three terms are left, which is what
+    `recommend` ranks by.
 
     Trained with the softmax over the other items of the batch, corrected for how often they are there (logQ), and over
     hard negatives: items drawn from those that hold the query's rarest word, see `models.query_losses`.
@@ -92,11 +91,15 @@ class QueryRecommender(CatalogueModel):
         }
         for embedding in self.context_embeddings.values():
             embedding.build([None])
-        self.neighbour_path = None
-        if chosen.neighbours:
-            pairs = PairWeights(chosen.max_history, from_exponent=1.0, to_exponent=0.0)
-            self.neighbour_path = NeighbourPath(
-                shop.items, chosen.neighbours, chosen.decay, chosen.max_history, pairs=pairs, name="neighbour_path"
+        self.evidence_path = None
+        if chosen.neighbours or chosen.content_neighbours:
+            self.evidence_path = EvidencePath(
+                shop.items,
+                chosen.neighbours,
+                chosen.content_neighbours,
+                decay=chosen.decay,
+                max_history=chosen.max_history,
+                name="evidence_path",
             )
         self.input_dropout = tf.keras.layers.Dropout(chosen.dropout, name="input_dropout")
 
@@ -108,7 +111,6 @@ class QueryRecommender(CatalogueModel):
         self.length_scale = learned("length_scale", 0.7)
         self.prior_scale = learned("prior_scale", 1.0)
         self.repeat_scale = learned("repeat_scale", 0.0)
-        self.log_smoothing = learned("log_smoothing", float(np.log(100.0)))
         self.share = self.add_weight(
             name="share", shape=[shop.items], initializer=tf.constant_initializer(1.0 / shop.items), trainable=False
         )
@@ -128,11 +130,11 @@ class QueryRecommender(CatalogueModel):
 
     @property
     def counts(self) -> bool:
-        return self.neighbour_path is not None
+        return self.evidence_path is not None
 
     def count(self, shoppers: Iterable[Shopper]) -> None:
-        if self.neighbour_path is not None:
-            self.neighbour_path.count(list(shoppers))
+        if self.evidence_path is not None:
+            self.evidence_path.count(list(shoppers))
 
     def set_catalogue(self, table: ItemTable, sales: np.ndarray, first_day: int) -> None:
         if table.texts is None:
@@ -140,6 +142,8 @@ class QueryRecommender(CatalogueModel):
         super().set_catalogue(table, sales, first_day)
         self.item_encoder.set_table(table)
         self.word_match.set_texts(table.texts)
+        if self.evidence_path is not None:
+            self.evidence_path.set_texts(self.word_match.words_of.numpy(), [self._options.vocabulary])
         counted = sales.sum(0) + _UNSEEN
         self.share.assign((counted / counted.sum()).astype(np.float32))
         self.refresh_item_text()
@@ -187,11 +191,12 @@ class QueryRecommender(CatalogueModel):
     def _near(
         self, inputs: Tensors, positions: tf.Tensor, rows: tf.Tensor | None = None, training: bool = False
     ) -> tf.Tensor:
-        if self.neighbour_path is None:
+        if self.evidence_path is None:
             size = self.items if rows is None else tf.size(rows)
             return tf.zeros(tf.stack([tf.shape(positions)[0], size]))
         users = inputs[features.USER_KEY_XF] if training else None
-        return self.neighbour_path(positions, users, rows, training=training)
+        kept = self.item_encoder.kept(rows)
+        return self.evidence_path(positions, users, kept, rows, training=training)
 
     def _scores(self, state: QueryState, vectors: tf.Tensor, rows: tf.Tensor | None = None) -> tf.Tensor:
         """Scores of all items, or of some, float32 [B, R]; `vectors` are theirs."""
@@ -203,8 +208,7 @@ class QueryRecommender(CatalogueModel):
         scores += tf.cast(self.cover_scale, tf.float32) * self.word_match(state.words, rows)
         lengths = tf.math.log(wanted(self.word_match.numbers))
         scores -= tf.cast(self.length_scale, tf.float32) * state.words.number[:, tf.newaxis] * lengths
-        chosen = tf.exp(tf.cast(self.log_smoothing, tf.float32)) * wanted(self.share)
-        scores += tf.cast(self.prior_scale, tf.float32) * tf.math.log(state.near + chosen + _TINY)
+        scores += tf.cast(self.prior_scale, tf.float32) * tf.math.log(wanted(self.share)) + state.near
         had = named_items(state.positions, self.items)
         had = had if rows is None else tf.gather(had, rows, axis=1)
         return scores + tf.cast(self.repeat_scale, tf.float32) * had

@@ -128,7 +128,7 @@ class Ranker(CatalogueModel):
                 name="cooccurrence_path",
                 dtype="float32",
             )
-        if config.neighbours:
+        if config.use_evidence:
             self.evidence_path = EvidencePath(
                 config.items,
                 config.neighbours,
@@ -217,7 +217,7 @@ class Ranker(CatalogueModel):
             self.popularity_path.set_table(sales, first_day)
         if self.config.use_lexical:
             self.query_match.lexical_path.set_table(table.tokens)
-        if self.config.neighbours:
+        if self.config.use_evidence:
             self.evidence_path.set_texts(table.tokens, self.config.special_tokens)
         if self.config.sampled_items:
             self.sampler.set_table(sales.sum(0), table.servable)
@@ -225,10 +225,10 @@ class Ranker(CatalogueModel):
 
     @property
     def counts(self) -> bool:
-        return bool(self.config.neighbours)
+        return self.config.use_evidence
 
     def count(self, shoppers: Iterable[Shopper]) -> None:
-        if self.config.neighbours:
+        if self.config.use_evidence:
             self.evidence_path.count(list(shoppers))
 
     def refresh_item_text(self, batch_size: int = 64) -> None:
@@ -282,7 +282,7 @@ class Ranker(CatalogueModel):
         if config.use_cooccurrence:
             gaps = inputs[features.HISTORY_GAPS_XF]
             similar = self.cooccurrence_path(positions, gaps, kept, asked, rows, training=training)
-        if config.neighbours:
+        if config.use_evidence:
             users = inputs[features.USER_KEY_XF] if training else None
             near = self.evidence_path(catalogue_positions, users, kept, rows, training=training)
         servable = tf.cast(wanted(self.servable), tf.float32)

@@ -104,3 +104,8 @@ class RankerConfig:
             raise ValueError("use_image_embedding is on, but items have no image embedding; expected an image_width.")
         if self.use_relations and not self.relations:
             raise ValueError("use_relations is on, but the catalogue has no relation between items; expected some.")
+
+    @property
+    def use_evidence(self) -> bool:
+        """Whether the model has an evidence path."""
+        return bool(self.neighbours or self.content_neighbours)

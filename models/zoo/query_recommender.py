@@ -27,7 +27,8 @@ class QueryRecommenderOptions(ModelOptions):
       vocabulary: most words of the catalogue that are known, the most frequent ones.
       item_words: most words of an item; a longer text loses its most frequent ones.
       use_profile: read the words of the profile text.
-      neighbours: kept for each item of what is counted to be met near it; 0 leaves that path out.
+      neighbours, content_neighbours: kept for each item of what is met near it and of what has similar texts, in the
+        evidence path, which is left out where both are 0.
       decay: what an event counts among the neighbours for each known one after it.
       hard_negatives: items drawn for each query of those that hold its rarest word.
     """
@@ -43,6 +44,7 @@ class QueryRecommenderOptions(ModelOptions):
     item_words: int = number(24, 1, 1000)
     use_profile: bool = True
     neighbours: int = number(200, 0, 1e5)
+    content_neighbours: int = number(100, 0, 1e5)
     decay: float = number(0.9, 0.01, 1)
     hard_negatives: int = number(16, 0, 1e4)
 

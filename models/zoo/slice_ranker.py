@@ -37,8 +37,8 @@ class SliceRankerOptions(ModelOptions):
         `data.image_embedding_width`.
       use_relations: what items are that an item is related to, in its vector too; needs `data.item_relations`.
       relation_neighbours: of each item and kind of relation the first so many related items of the table count.
-      neighbours: kept for each item of what is counted to be met near it; 0 leaves the evidence path out.
-      content_neighbours: kept for each item of those with the most similar texts, in the evidence path.
+      neighbours, content_neighbours: kept for each item of what is met near it and of what has similar texts, in the
+        evidence path, which is left out where both are 0.
       decay_days: time constants of the co-occurrence path's sums, and initial ones of the copy path's decayed counts.
       popularity_days: windows of the popularity path.
       id_dropout: share of item ids hidden in training, so that text and attributes alone learn to carry an item.
@@ -95,11 +95,6 @@ class SliceRankerOptions(ModelOptions):
                 f"`model.dimension` is {self.dimension} and `model.slice_heads` {self.slice_heads}; expected a "
                 "dimension that the heads can share out evenly."
             )
-        if self.content_neighbours and not self.neighbours:
-            raise ValueError(
-                f"`model.content_neighbours` is {self.content_neighbours} and `model.neighbours` 0; expected both "
-                "above 0, as texts are weighed beside counts."
-            )
         if self.tasks and not any(self.tasks.values()):
             raise ValueError("`model.tasks` has only weights of 0; expected one above 0, so that a score is served.")
         self.text_encoder.check()
@@ -114,7 +109,7 @@ class SliceRankerOptions(ModelOptions):
 
     @property
     def static_shapes(self) -> bool:
-        no_lists = not (self.use_words or self.use_relations or self.neighbours)
+        no_lists = not (self.use_words or self.use_relations or self.neighbours or self.content_neighbours)
         return self.item_text != "through" and self.text_encoder.trainable == "frozen" and no_lists
 
     @property

@@ -342,12 +342,12 @@ def test_query_recommender_adds_up_to_its_formula(tools, inputs):
     titles += [{"tea", "pot"}, set()]
     idf = {word: np.log(7 / (1 + sum(word in held for held in titles))) for word in ("red", "boots")}
     share = tools.small_sales().sum(0) + 0.1
-    near = model.neighbour_path(state.positions).numpy()
+    near = model.evidence_path(state.positions, kept=model.item_encoder.kept()).numpy()
     for user, asked in enumerate(([], ["red", "boots"], [])):
         cover = [sum(idf[w] for w in asked if w in held) / max(sum(idf[w] for w in asked), 1e-9) for held in titles]
-        chosen = near[user] + np.exp(model.log_smoothing.numpy()) * share / share.sum() + 1e-7
         expected = model.vectors.numpy() @ state.vector.numpy()[user]
-        expected += model.cover_scale.numpy() * np.array(cover) + model.prior_scale.numpy() * np.log(chosen)
+        expected += model.cover_scale.numpy() * np.array(cover) + near[user]
+        expected += model.prior_scale.numpy() * np.log(share / share.sum())
         expected -= model.length_scale.numpy() * len(asked) * np.log([max(len(held), 1) for held in titles])
         expected += model.repeat_scale.numpy() * np.isin(np.arange(ITEMS), state.positions.numpy()[user])
         np.testing.assert_allclose(found[user], expected, atol=2e-4)
