@@ -133,8 +133,7 @@ def pair_weights(counted: PairCounts, pairs: PairWeights) -> sparse.csr_matrix:
     several = 1.0 + counted.events
     weighed = sparse.diags(several**-pairs.from_exponent) @ (counted.weighed + pairs.backward * counted.weighed.T)
     weighed = (weighed @ sparse.diags(several**-pairs.to_exponent)).tocsr()
-    weighed.setdiag(0)
-    return weighed
+    return (weighed - sparse.diags(weighed.diagonal())).tocsr()
 
 
 def count_neighbours(

@@ -36,8 +36,8 @@ class Ranker(CatalogueModel):
 
     p is the profile text's vector, X the merged slices of the history, r an item's vector (id, text, attributes and, by
     switches of their own, image and related items; an item that the catalogue does not know has its text alone).
-    With a query the score gains what `QueryMatch` finds, and with a history what `CooccurrencePath` says of items (with
-    the copy path, of those that are not in it). The head's explicit paths see the whole history.
+    With a query the score gains what `QueryMatch` finds, and with a history what `CooccurrencePath` and `EvidencePath` say
+    of items (with the copy path, of those that are not in it). The head's explicit paths see the whole history.
 
     With `config.tasks` each task has a score of its own, s_t: the head's (see there) and what all share, the match and
     the co-occurrence. The repeat mixture's gate gains a number of each, linear in what it sees, 0 at the start. The
@@ -278,13 +278,14 @@ class Ranker(CatalogueModel):
             parts.append(embedding(inputs[features.context_xf(column)]))
         vector = self.fusion([tf.cast(part, tf.float32) for part in parts], training=training)
         asked = tf.cast(tf.reduce_any(query != 0, -1, keepdims=True), tf.float32)
-        similar = near = None
+        similar = None
         if config.use_cooccurrence:
             gaps = inputs[features.HISTORY_GAPS_XF]
             similar = self.cooccurrence_path(positions, gaps, kept, asked, rows, training=training)
         if config.use_evidence:
             users = inputs[features.USER_KEY_XF] if training else None
             near = self.evidence_path(catalogue_positions, users, kept, rows, training=training)
+            similar = near if similar is None else similar + near
         servable = tf.cast(wanted(self.servable), tf.float32)
         interactions: list[tf.Tensor] = []
         repeated = None
@@ -312,7 +313,6 @@ class Ranker(CatalogueModel):
             habits=habits,
             match=match,
             similar=similar,
-            near=near,
             slices=slices,
             positions=positions,
             items=items,
@@ -377,8 +377,6 @@ class Ranker(CatalogueModel):
         scores = self.head(state.vector, state.items, state.features, repeated, task) + state.match
         if state.similar is not None:
             scores += state.similar if repeated is None else state.similar * (1 - repeated)
-        if state.near is not None:
-            scores += state.near
         return scores
 
     def score_task(self, state: RankerState, task: str, training: bool = False) -> tf.Tensor:

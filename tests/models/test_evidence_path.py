@@ -153,7 +153,7 @@ def test_fewer_than_two_folds_are_refused():
 
 
 def test_the_ranker_adds_it_and_training_sees_other_counts(tools):
-    ranker = tools.make_ranker(neighbours=ITEMS, content_neighbours=2, use_copy=False, use_mixture=False)
+    ranker = tools.make_ranker(neighbours=ITEMS, content_neighbours=2, use_copy=False, use_mixture=False, use_cooccurrence=False)
     inputs = tools.request()
     before = ranker.raw_scores(ranker.encode_user(inputs)).numpy()
     assert ranker.counts
@@ -163,7 +163,7 @@ def test_the_ranker_adds_it_and_training_sees_other_counts(tools):
     added = ranker.raw_scores(state).numpy() - before
     np.testing.assert_allclose(added, path(state.positions, kept=kept).numpy(), atol=1e-4)
     assert np.abs(added[0]).max() > 1e-2
-    trained = ranker.encode_user(inputs, training=True).near.numpy()
+    trained = ranker.encode_user(inputs, training=True).similar.numpy()
     users = inputs[features.USER_KEY_XF]
     np.testing.assert_allclose(trained, path(state.positions, users, kept, training=True).numpy(), atol=1e-5)
     saved = {variable.name for variable in ranker.variables}
