@@ -36,8 +36,8 @@ class Ranker(CatalogueModel):
 
     p is the profile text's vector, X the merged slices of the history, r an item's vector (id, text, attributes and, by
     switches of their own, image and related items; an item that the catalogue does not know has its text alone).
-    With a query the score gains what `QueryMatch` finds, and with a history what `CooccurrencePath` and `EvidencePath` say
-    of items (with the copy path, of those that are not in it). The head's explicit paths see the whole history.
+    With a query the score gains what `QueryMatch` finds, and with a history what `CooccurrencePath` and `EvidencePath`
+    say of items (with the copy path, of those that are not in it). The head's explicit paths see the whole history.
 
     With `config.tasks` each task has a score of its own, s_t: the head's (see there) and what all share, the match and
     the co-occurrence. The repeat mixture's gate gains a number of each, linear in what it sees, 0 at the start. The

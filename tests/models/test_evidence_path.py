@@ -153,7 +153,9 @@ def test_fewer_than_two_folds_are_refused():
 
 
 def test_the_ranker_adds_it_and_training_sees_other_counts(tools):
-    ranker = tools.make_ranker(neighbours=ITEMS, content_neighbours=2, use_copy=False, use_mixture=False, use_cooccurrence=False)
+    ranker = tools.make_ranker(
+        neighbours=ITEMS, content_neighbours=2, use_copy=False, use_mixture=False, use_cooccurrence=False
+    )
     inputs = tools.request()
     before = ranker.raw_scores(ranker.encode_user(inputs)).numpy()
     assert ranker.counts
