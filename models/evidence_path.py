@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sparse
 import tensorflow as tf
 
-from models.neighbours import CHANNELS, PairWeights, count_evidence, similar_texts
+from models.neighbours import PairWeights, count_evidence, similar_texts
 from models.shopper import Shopper
 
 #: What is learned of for each item: see `EvidencePath`.
@@ -20,14 +20,17 @@ FEATURES = 8
 class EvidencePath(tf.keras.layers.Layer):
     """score(j) = g(f_j) for items j near those of the history, 0 for others; g is linear plus an MLP, f_j counted.
 
-    Over the items i of the newest events, the newest of them n, with `CHANNELS` of `count_evidence` for each pair:
+    Over the items i of the newest events, the newest of them n, with the numbers of `Evidence` for each pair:
 
-      f_j = (√Σ_i decay^age(i)·weight(i, j), Σ_i decay^age(i)·content(i, j), ln(1 + Σ_i after(i, j)),
-             ln(1 + Σ_i before(i, j)), √weight(n, j), content(n, j), ln(1 + next(n, j)), ln(1 + events of j))
+      f_j = (√Σ_i decay^age(i)·weight(i, j), Σ_i decay^age(i)·cosine(i, j), ln(1 + Σ_i after(i, j)),
+             ln(1 + Σ_i before(i, j)), √weight(n, j), cosine(n, j), ln(1 + next(n, j)), ln(1 + events of j))
 
     In training a decision is scored with counts that leave out the fold of users that its own user is in
     (cross-fitting): in counts with its own events in them, the answer would stand. The age of an event is the number of
-    known ones after it. What is counted of an item whose id is hidden (`kept`) is hidden too: content is left.
+    known ones after it. What is counted of an item whose id is hidden (`kept`) is hidden too: its text is left.
+
+    A user's scores are made of [V, 7] sums, and the tables take 24 bytes for each neighbour that is kept of an item, in
+    training 6 times that: 100,000 items with 300 each take 4.3 GB.
 
     Args:
       items: V.
@@ -81,13 +84,14 @@ class EvidencePath(tf.keras.layers.Layer):
         self.decay = decay
         self.max_history = max_history
         self.folds = folds
+        first = tf.constant_initializer([3.0] + [0.0] * (FEATURES - 1))
         self.straight = tf.keras.layers.Dense(
-            1, use_bias=False, kernel_initializer=tf.constant_initializer([3.0] + [0.0] * 7), name="straight"
+            1, use_bias=False, kernel_initializer=first, dtype=self.dtype_policy, name="straight"
         )
-        self.inner = tf.keras.layers.Dense(hidden_dimension, activation="gelu", name="inner")
-        self.outer = tf.keras.layers.Dense(1, kernel_initializer="zeros", name="outer")
+        self.inner = tf.keras.layers.Dense(hidden_dimension, activation="gelu", dtype=self.dtype_policy, name="inner")
+        self.outer = tf.keras.layers.Dense(1, kernel_initializer="zeros", dtype=self.dtype_policy, name="outer")
         # A plain object: what training alone reads is no part of a checkpoint or a SavedModel.
-        self._training = types.SimpleNamespace(alike=None, rows=None, channels=None, events=None)
+        self._training = types.SimpleNamespace(alike=None, tables=None)
         self.build([])
 
     def build(self, input_shape: Any) -> None:
@@ -99,8 +103,10 @@ class EvidencePath(tf.keras.layers.Layer):
             return self.add_weight(name=name, shape=shape, dtype=dtype, initializer="zeros", trainable=False)
 
         self.neighbours = table("neighbours", [self.items, width], "int32")
-        self.channels = table("channels", [self.items, width, len(CHANNELS)])
-        self.events = table("events", [self.items])
+        self.weights_of = table("weights_of", [self.items, width])
+        self.cosines = table("cosines", [self.items, width])
+        self.counts = table("counts", [self.items, width, 3], "int32")
+        self.events = table("events", [self.items], "int32")
         self.straight.build([None, FEATURES])
         self.inner.build([None, FEATURES])
         self.outer.build([None, self.hidden_dimension])
@@ -124,21 +130,25 @@ class EvidencePath(tf.keras.layers.Layer):
         alike = self._training.alike
         if alike is None:
             alike = sparse.csr_matrix((self.items, self.items))
-        pairs, width = PairWeights(max_history=self.max_history), self.neighbours.shape[1]
+        pairs, variables = PairWeights(max_history=self.max_history), self._tables
+        folds = [np.zeros([self.folds, *variable.shape], variable.dtype.as_numpy_dtype) for variable in variables]
+        for fold in (None, *range(self.folds)):
+            others = (one.sequence for one in shoppers if fold is None or one.key % self.folds != fold)
+            found = count_evidence(others, self.items, self.number, alike, pairs)
+            parts = (found.rows, found.weights, found.cosines, found.counts, found.events)
+            for variable, table, part in zip(variables, folds, parts, strict=True):
+                # Narrower where no item has as many neighbours as there is room for.
+                room = [(0, wanted - given) for wanted, given in zip(variable.shape, part.shape, strict=True)]
+                if fold is None:
+                    variable.assign(np.pad(part, room))
+                else:
+                    table[fold] = np.pad(part, room)
+        merged = [table.reshape([-1, *table.shape[2:]]) for table in folds]
+        self._training.tables = [tf.Variable(table, trainable=False) for table in merged]
 
-        def counted(left_out: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            of = (one.sequence for one in shoppers if left_out is None or one.key % self.folds != left_out)
-            found = count_evidence(of, self.items, self.number, alike, pairs)
-            room = ((0, 0), (0, width - found.rows.shape[1]))
-            return np.pad(found.rows, room), np.pad(found.channels, (*room, (0, 0))), found.events
-
-        rows, channels, events = counted()
-        self.neighbours.assign(rows)
-        self.channels.assign(channels)
-        self.events.assign(events)
-        parts = [counted(fold) for fold in range(self.folds)]
-        for name, tables in zip(("rows", "channels", "events"), zip(*parts, strict=True), strict=True):
-            setattr(self._training, name, tf.Variable(np.concatenate(tables), trainable=False))
+    @property
+    def _tables(self) -> list[tf.Variable]:
+        return [self.neighbours, self.weights_of, self.cosines, self.counts, self.events]
 
     def call(
         self,
@@ -153,18 +163,17 @@ class EvidencePath(tf.keras.layers.Layer):
         known = positions >= 0
         newer = tf.cumsum(tf.cast(known, tf.float32), axis=1, reverse=True, exclusive=True)
         events = tf.where(tf.logical_and(known, newer < self.max_history))
-        row, age = tf.cast(events[:, 0], tf.int32), tf.gather_nd(newer, events)[:, tf.newaxis, tf.newaxis]
+        row, age = tf.cast(events[:, 0], tf.int32), tf.gather_nd(newer, events)[:, tf.newaxis]
         places = tf.gather_nd(positions, events)
-        tables = (self.neighbours, self.channels, self.events)
-        first = tf.zeros([batch], tf.int32)
-        if training and self._training.rows is not None:
-            tables = (self._training.rows, self._training.channels, self._training.events)
+        tables, first = self._tables, tf.zeros([batch], tf.int32)
+        if training and self._training.tables is not None:
+            tables = self._training.tables
             first = tf.cast(tf.math.floormod(users, self.folds), tf.int32) * self.items
             places += tf.gather(first, row)
-        near, channels = tf.gather(tables[0], places), tf.gather(tables[1], places)
-        weight, content, after, before, following = tf.unstack(channels, axis=-1)
-        share, newest = tf.pow(self.decay, age[:, :, 0]), tf.cast(age[:, :, 0] == 0, tf.float32)
-        found = [weight * share, content * share, after, before, weight * newest, content * newest, following * newest]
+        near, weight, cosine, counts = (tf.gather(table, places) for table in tables[:4])
+        after, before, following = tf.unstack(tf.cast(counts, tf.float32), axis=-1)
+        share, newest = tf.pow(self.decay, age), tf.cast(age == 0, tf.float32)
+        found = [weight * share, cosine * share, after, before, weight * newest, cosine * newest, following * newest]
         size, wanted = tf.constant(self.items), tf.range(self.items)
         if rows is not None:
             # Places in the sample; those outside of it go to one more column, which is cut off.
@@ -176,12 +185,16 @@ class EvidencePath(tf.keras.layers.Layer):
         sums = tf.math.unsorted_segment_sum(
             tf.reshape(tf.stack(found, -1), [-1, len(found)]), tf.reshape(keys, [-1]), batch * width
         )
+        seen = tf.ones([width]) if kept is None else tf.cast(kept, tf.float32)
+        if kept is not None and rows is not None:
+            seen = tf.concat([seen, [0.0]], 0)
         # Most items are near none of the history: the MLP is for the others.
-        touched = tf.cast(tf.where(tf.reduce_any(sums[:, :2] > 0, -1))[:, 0], tf.int32)
+        counted = tf.reshape(sums[:, 0], [batch, width]) * seen
+        close = tf.reshape(counted + tf.reshape(sums[:, 1], [batch, width]), [-1]) > 0
+        touched = tf.cast(tf.where(close)[:, 0], tf.int32)
         sums, column = tf.gather(sums, touched), tf.math.floormod(touched, width)
-        several = tf.gather(tables[2], tf.gather(first, touched // width) + tf.gather(wanted, column))
-        columns = tf.unstack(sums, axis=-1)
-        seen = tf.ones_like(several) if kept is None else tf.gather(tf.concat([kept, [0.0]], 0), column)
+        several = tf.gather(tables[4], tf.gather(first, touched // width) + tf.gather(wanted, column))
+        columns, seen = tf.unstack(sums, axis=-1), tf.gather(seen, column)
         values = [
             tf.sqrt(columns[0]) * seen,
             columns[1],
@@ -190,7 +203,7 @@ class EvidencePath(tf.keras.layers.Layer):
             tf.sqrt(columns[4]) * seen,
             columns[5],
             tf.math.log1p(columns[6]) * seen,
-            tf.math.log1p(several) * seen,
+            tf.math.log1p(tf.cast(several, tf.float32)) * seen,
         ]
         described = tf.stack(values, -1)
         scores = (self.straight(described) + self.outer(self.inner(described)))[:, 0]

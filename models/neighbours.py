@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,112 +50,49 @@ class Neighbours:
 
 
 @dataclass(frozen=True)
-class PairCounts:
-    """What all sequences say of a pair (i, j), j after i; all matrices [V, V].
-
-    Attributes:
-      weighed: sums of (b - a)^-nearness over the pairs of places a < b.
-      plain: numbers of these pairs.
-      adjacent: numbers of those at a distance of one.
-      events: float64 [V], how often each item was met.
-    """
-
-    weighed: sparse.csr_matrix
-    plain: sparse.csr_matrix
-    adjacent: sparse.csr_matrix
-    events: np.ndarray
-
-
-@dataclass(frozen=True)
 class Evidence:
-    """What is known of each item and those near it.
+    """What is known of each item and those near it; all 0 where there are fewer than k.
 
     Attributes:
-      rows: int32 [V, k], the items near it.
-      channels: float32 [V, k, 5], of each of them what `CHANNELS` names; all 0 where there are fewer than k.
-      events: float32 [V], how often each item was met.
+      rows: int32 [V, k], the items j near item i.
+      weights: float32 [V, k], w(i, j) as `count_neighbours` has it.
+      cosines: float32 [V, k], of their texts.
+      counts: int32 [V, k, 3], how often j came anywhere after i, before i, and as the very next event after i.
+      events: int32 [V], how often each item was met.
     """
 
     rows: np.ndarray
-    channels: np.ndarray
+    weights: np.ndarray
+    cosines: np.ndarray
+    counts: np.ndarray
     events: np.ndarray
-
-
-#: w as `count_neighbours` has it, the texts' cosine, and the numbers of pairs with j after i, with i after j, and with
-#: j as the very next event.
-CHANNELS = ("weight", "content", "after", "before", "next")
-
-
-def count_pairs(sequences: Iterable[np.ndarray], items: int, pairs: PairWeights) -> PairCounts:
-    """Counts the pairs of places of each sequence.
-
-    Args:
-      sequences: int [n] each, rows of the catalogue, oldest first.
-      items: V.
-      pairs: `max_history` and `nearness` of it.
-    """
-    events = np.zeros(items)
-    sums = [sparse.csr_matrix((items, items)) for _ in range(3)]
-    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    held = 0
-
-    def add() -> None:
-        first, second, distance = (np.concatenate(column) for column in zip(*parts, strict=True))
-        counts = (distance ** -float(pairs.nearness), np.ones(len(distance)), (distance == 1).astype(float))
-        for place, values in enumerate(counts):
-            found = sparse.csr_matrix((values, (first, second)), shape=(items, items))
-            found.eliminate_zeros()
-            sums[place] += found
-
-    for sequence in sequences:
-        newest = sequence[-pairs.max_history :]
-        np.add.at(events, newest, 1)
-        a, b = np.triu_indices(len(newest), 1)
-        parts.append((newest[a], newest[b], (b - a).astype(np.float64)))
-        held += len(a)
-        if held > _PAIRS_AT_ONCE:
-            add()
-            parts, held = [], 0
-    if parts:
-        add()
-    weighed, plain, adjacent = sums
-    return PairCounts(weighed, plain, adjacent, events)
-
-
-def pair_weights(counted: PairCounts, pairs: PairWeights) -> sparse.csr_matrix:
-    """w(i, j) = c(i, j) / (n(i)^from · n(j)^to) of all pairs of different items, [V, V].
-
-    c(i, j) is (b - a)^-nearness, summed over all sequences with i at place a and j at a later place b, plus `backward`
-    times c(j, i); n(i) is 1 plus the events of i.
-
-    Reference: Linden et al., Amazon.com Recommendations: Item-to-Item Collaborative Filtering (2003).
-    """
-    several = 1.0 + counted.events
-    weighed = sparse.diags(several**-pairs.from_exponent) @ (counted.weighed + pairs.backward * counted.weighed.T)
-    weighed = (weighed @ sparse.diags(several**-pairs.to_exponent)).tocsr()
-    return (weighed - sparse.diags(weighed.diagonal())).tocsr()
 
 
 def count_neighbours(
     sequences: Iterable[np.ndarray], items: int, number: int, pairs: PairWeights = PairWeights()
 ) -> Neighbours:
-    """The items of largest `pair_weights` for each item, at most `number`.
+    """w(i, j) = c(i, j) / (n(i)^from · n(j)^to) of all pairs of different items, the largest `number` for each i.
+
+    c(i, j) sums (b - a)^-nearness over all sequences with i at place a and j at a later place b, plus `backward` times
+    c(j, i); n(i) is 1 plus the events of i.
 
     Args:
       sequences: int [n] each, rows of the catalogue, oldest first.
       items: V.
       number: k.
       pairs: exponents and lengths.
+
+    Reference: Linden et al., Amazon.com Recommendations: Item-to-Item Collaborative Filtering (2003).
     """
-    counted = count_pairs(sequences, items, pairs)
-    weighed = pair_weights(counted, pairs)
+    (summed,), events = _sums(sequences, items, pairs, [lambda distance: distance**-pairs.nearness])
+    weighed = _weighed(summed, events, pairs)
     number = min(number, items)
     rows, weights = np.zeros([items, number], np.int32), np.zeros([items, number], np.float32)
     for item in range(items):
         columns, values = _largest(weighed, item, number)
         rows[item, : len(columns)] = columns
         weights[item, : len(columns)] = values
-    return Neighbours(rows, weights, counted.events)
+    return Neighbours(rows, weights, events)
 
 
 def similar_texts(tokens: np.ndarray, ignored: Sequence[int], number: int) -> sparse.csr_matrix:
@@ -208,8 +145,13 @@ def count_evidence(
       content: what `similar_texts` found, [V, V].
       pairs: exponents and lengths.
     """
-    counted = count_pairs(sequences, items, pairs)
-    weighed = pair_weights(counted, pairs)
+    kinds: list[Callable[[np.ndarray], np.ndarray]] = [
+        lambda distance: distance**-pairs.nearness,
+        np.ones_like,
+        lambda distance: (distance == 1).astype(float),
+    ]
+    (summed, after, following), events = _sums(sequences, items, pairs, kinds)
+    weighed = _weighed(summed, events, pairs)
     kept = []
     for item in range(items):
         near = _largest(weighed, item, number)[0]
@@ -220,17 +162,63 @@ def count_evidence(
     for item, near in enumerate(kept):
         rows[item, : len(near)] = near
     real = np.arange(width) < np.array([len(near) for near in kept])[:, np.newaxis]
-    channels = np.zeros([items, width, len(CHANNELS)], np.float32)
     of, place = np.nonzero(real)
-    for channel, matrix in enumerate((weighed, content, counted.plain, counted.plain.T, counted.adjacent)):
-        channels[of, place, channel] = _values(matrix.tocsr(), of, rows[of, place])
-    return Evidence(rows, channels, counted.events.astype(np.float32))
+    found = np.zeros([5, items, width], np.float32)
+    for values, matrix in zip(found, (weighed, content, after, after.T.tocsr(), following), strict=True):
+        values[of, place] = _values(matrix, of, rows[of, place])
+    counts = np.moveaxis(found[2:], 0, -1).astype(np.int32)
+    return Evidence(rows, found[0], found[1], counts, events.astype(np.int32))
+
+
+def _sums(
+    sequences: Iterable[np.ndarray],
+    items: int,
+    pairs: PairWeights,
+    kinds: Sequence[Callable[[np.ndarray], np.ndarray]],
+) -> tuple[list[sparse.csr_matrix], np.ndarray]:
+    """For each kind a matrix [V, V], sums over pairs (i, later j) of what it makes of their distance; events [V]."""
+    events = np.zeros(items)
+    sums = [sparse.csr_matrix((items, items)) for _ in kinds]
+    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    held = 0
+
+    def add() -> None:
+        first, second, distance = (np.concatenate(column) for column in zip(*parts, strict=True))
+        for place, kind in enumerate(kinds):
+            found = sparse.csr_matrix((kind(distance), (first, second)), shape=(items, items))
+            found.eliminate_zeros()
+            sums[place] += found
+
+    for sequence in sequences:
+        newest = sequence[-pairs.max_history :]
+        np.add.at(events, newest, 1)
+        a, b = np.triu_indices(len(newest), 1)
+        parts.append((newest[a], newest[b], (b - a).astype(np.float64)))
+        held += len(a)
+        if held > _PAIRS_AT_ONCE:
+            add()
+            parts, held = [], 0
+    if parts:
+        add()
+    return sums, events
+
+
+def _weighed(summed: sparse.csr_matrix, events: np.ndarray, pairs: PairWeights) -> sparse.csr_matrix:
+    """The weights of `count_neighbours`, [V, V], from the sums of nearness."""
+    several = 1.0 + events
+    weighed = sparse.diags(several**-pairs.from_exponent) @ (summed + pairs.backward * summed.T)
+    weighed = weighed @ sparse.diags(several**-pairs.to_exponent)
+    return (weighed - sparse.diags(weighed.diagonal())).tocsr()
 
 
 def _largest(matrix: sparse.csr_matrix, row: int, number: int) -> tuple[np.ndarray, np.ndarray]:
     """(columns, values) of the largest positive values of a row, largest first."""
     columns = matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]]
     values = matrix.data[matrix.indptr[row] : matrix.indptr[row + 1]]
+    if len(values) > number:
+        # Ties at the edge are kept here, for the stable order to choose of.
+        least = np.partition(values, len(values) - number)[len(values) - number] if number else np.inf
+        columns, values = columns[values >= least], values[values >= least]
     order = np.argsort(-values, kind="stable")[:number]
     order = order[values[order] > 0]
     return columns[order], values[order]

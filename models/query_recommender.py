@@ -156,10 +156,10 @@ class QueryRecommender(CatalogueModel):
     def item_vectors(self) -> tf.Tensor:
         return tf.convert_to_tensor(self.vectors)
 
-    def _encoded(self, rows: tf.Tensor, training: bool) -> tf.Tensor:
+    def _encoded(self, rows: tf.Tensor, training: bool, kept: tf.Tensor | None = None) -> tf.Tensor:
         """Vectors of items, [R, d], from what they are made of."""
         texts = self.words(tf.gather(self.word_match.words_of, rows))
-        return self.item_encoder(self.input_dropout(texts, training=training), rows=rows, training=training)
+        return self.item_encoder(self.input_dropout(texts, training=training), rows, kept, training=training)
 
     # --- users, items, scores ------------------------------------------------------------------------------------
 
@@ -168,7 +168,8 @@ class QueryRecommender(CatalogueModel):
         rows, mask = newest_events(positions, self._options.max_history)
         words = self.word_match.read(inputs[features.QUERY_TEXT_XF], training)
         vector = self._user(inputs, words, tf.gather(self.vectors, rows), mask, training)
-        return QueryState(vector=vector, positions=positions, words=words, near=self._near(inputs, positions))
+        near = self._near(inputs, positions, self.item_encoder.kept())
+        return QueryState(vector=vector, positions=positions, words=words, near=near)
 
     def raw_scores(self, state: QueryState) -> tf.Tensor:
         return self._scores(state, tf.convert_to_tensor(self.vectors))
@@ -189,13 +190,17 @@ class QueryRecommender(CatalogueModel):
         return vector
 
     def _near(
-        self, inputs: Tensors, positions: tf.Tensor, rows: tf.Tensor | None = None, training: bool = False
+        self,
+        inputs: Tensors,
+        positions: tf.Tensor,
+        kept: tf.Tensor,
+        rows: tf.Tensor | None = None,
+        training: bool = False,
     ) -> tf.Tensor:
         if self.evidence_path is None:
             size = self.items if rows is None else tf.size(rows)
             return tf.zeros(tf.stack([tf.shape(positions)[0], size]))
         users = inputs[features.USER_KEY_XF] if training else None
-        kept = self.item_encoder.kept(rows)
         return self.evidence_path(positions, users, kept, rows, training=training)
 
     def _scores(self, state: QueryState, vectors: tf.Tensor, rows: tf.Tensor | None = None) -> tf.Tensor:
@@ -229,13 +234,14 @@ class QueryRecommender(CatalogueModel):
             history = tf.where(hidden, -1, history)
         newest, mask = newest_events(history, self._options.max_history)
         needed, places = tf.unique(tf.concat([rows, tf.reshape(newest, [-1])], 0))
-        encoded = self._encoded(needed, training)
+        kept = self.item_encoder.kept(needed, training)
+        encoded = self._encoded(needed, training, kept)
         events = tf.gather(encoded, tf.reshape(places[tf.size(rows) :], tf.shape(newest)))
         state = QueryState(
             vector=self._user(inputs, words, events, mask, training),
             positions=history,
             words=words,
-            near=self._near(inputs, history, rows, training),
+            near=self._near(inputs, history, tf.gather(kept, places[: tf.size(rows)]), rows, training),
         )
         scores = self._scores(state, tf.gather(encoded, places[: tf.size(rows)]), rows)
         held = query_losses.holds(tf.gather(self.word_match.words_of, rows), words.rarest, self._options.vocabulary)

@@ -32,7 +32,7 @@ from models.word_bag import WordBag
 
 
 class Ranker(CatalogueModel):
-    """Ranks items for a user: u = UserFusion(p, X, newest slice, query, context), scores = RankingHead(u, r).
+    """Ranks items for a user by RankingHead(u, r), u = UserFusion(p, X, newest slice, newest event, query, context).
 
     p is the profile text's vector, X the merged slices of the history, r an item's vector (id, text, attributes and, by
     switches of their own, image and related items; an item that the catalogue does not know has its text alone).

@@ -89,8 +89,9 @@ def check_training(train: TrainSettings, model: ModelOptions) -> None:
     if train.xla and (not model.static_shapes or losses.listwise or losses.binary or losses.sampled_items):
         raise ValueError(
             "`train.xla` needs a frozen text encoder, `item_text: table`, the full softmax, and neither the "
-            "listwise nor the binary loss nor `use_relations`; BERT on the rows that hold a text, texts of unknown "
-            "candidates, and a sample have no shape that XLA knows beforehand, and sums over relations no kernel."
+            "listwise nor the binary loss, nor `use_words`, `use_relations`, `neighbours` or `content_neighbours`; "
+            "BERT on the rows that hold a text, texts of unknown candidates, and a sample have no shape that XLA knows "
+            "beforehand, and sums over lists no kernel."
         )
     if train.xla and (train.accumulate > 1 or train.adversarial.kind != "none" or contrastive.weight):
         raise ValueError(

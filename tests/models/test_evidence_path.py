@@ -9,8 +9,9 @@ from hypothesis.extra import numpy as hnp
 
 from models import features
 from models.evidence_path import EvidencePath
-from models.neighbours import CHANNELS, count_evidence, similar_texts
+from models.neighbours import count_evidence, similar_texts
 from models.shopper import Shopper
+from serving.compression import StoredWeight
 
 ITEMS = 6
 SHOPPERS = [
@@ -36,8 +37,8 @@ def cosines(tokens):
     return found
 
 
-def channels(shoppers, content):
-    """What is known of each pair, [V, V, 5], and the events of each item; pair by pair."""
+def pair_by_pair(shoppers, content):
+    """Of each pair weight, cosine, after, before and next, [V, V, 5]; and the events of each item."""
     sequences = [shopper.sequence for shopper in shoppers]
     events = np.bincount(np.concatenate(sequences), minlength=ITEMS)
     weight, after, following = (np.zeros([ITEMS, ITEMS]) for _ in range(3))
@@ -58,7 +59,7 @@ def channels(shoppers, content):
 
 def expected(path, shoppers, content, history, kept=(1,) * ITEMS):
     """The score of every item for a history, by the formula."""
-    pairs, events = channels(shoppers, content)
+    pairs, events = pair_by_pair(shoppers, content)
     scores = np.zeros(ITEMS)
     for j in range(ITEMS):
         weight, alike, after, before = (
@@ -68,7 +69,7 @@ def expected(path, shoppers, content, history, kept=(1,) * ITEMS):
                 + [[(i, 1) for i in history]] * 2
             )
         )
-        if weight + alike == 0:
+        if weight * kept[j] + alike == 0:
             continue
         newest = pairs[history[-1], j]
         counted = np.array([weight**0.5, np.log1p(after), np.log1p(before), newest[0] ** 0.5, np.log1p(newest[4])])
@@ -121,14 +122,14 @@ def test_of_a_hidden_item_only_the_text_counts(path):
 def test_only_neighbours_by_count_or_text_are_kept():
     content = similar_texts(TOKENS, IGNORED, 1)
     found = count_evidence([one.sequence for one in SHOPPERS], ITEMS, 2, content)
-    pairs, _ = channels(SHOPPERS, content.toarray())
+    pairs, _ = pair_by_pair(SHOPPERS, content.toarray())
     for item in range(ITEMS):
         nearest = set(np.argsort(-pairs[item, :, 0], kind="stable")[:2][np.sort(pairs[item, :, 0])[::-1][:2] > 0])
         nearest |= set(np.flatnonzero(content.toarray()[item]))
-        real = found.channels[item].any(-1)
+        values = np.concatenate([found.weights[item, :, None], found.cosines[item, :, None], found.counts[item]], -1)
+        real = values.any(-1)
         assert set(found.rows[item][real]) == nearest
-        for row, values in zip(found.rows[item][real], found.channels[item][real], strict=True):
-            np.testing.assert_allclose(values, pairs[item, row], atol=1e-6, err_msg=str(CHANNELS))
+        np.testing.assert_allclose(values[real], pairs[item, found.rows[item][real]], atol=1e-6)
 
 
 @settings(max_examples=50, deadline=None)
@@ -143,8 +144,39 @@ def test_texts_are_as_near_as_their_words(tokens, number):
         np.testing.assert_allclose(row[row > 0], cosine[row > 0], atol=1e-5)
 
 
-def test_nothing_is_said_before_anything_is_counted():
-    assert not EvidencePath(ITEMS, 2, 2)(POSITIONS).numpy().any()
+def test_nothing_is_said_before_anything_is_counted(tools):
+    path = EvidencePath(ITEMS, 2, 2)
+    tools.shake(path.outer)
+    assert not path(POSITIONS).numpy().any()
+
+
+def test_counts_alone_or_texts_alone_do():
+    for number, content in ((0, 2), (2, 0)):
+        path = EvidencePath(ITEMS, number, content)
+        path.set_texts(TOKENS, IGNORED)
+        path.count(SHOPPERS)
+        assert path.cosines.numpy().any() == bool(content)
+        assert path.weights_of.numpy().any()  # those of similar texts have counts as well
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_with_half_precision_scores_are_the_same(tools, path, policy):
+    with tools.precision(policy):
+        half = EvidencePath(ITEMS, ITEMS, ITEMS, folds=2)
+        half.set_weights(path.get_weights())
+        found = half(POSITIONS, kept=tf.ones([ITEMS], policy.removeprefix("mixed_")))
+    assert found.dtype == tf.float32
+    np.testing.assert_allclose(found, path(POSITIONS), atol=1e-6)
+
+
+def test_after_an_export_as_int8_the_pairs_still_count():
+    rng = np.random.default_rng(0)
+    sequences = [rng.choice(40, 60, p=np.arange(40, 0, -1) / 820) for _ in range(400)]
+    found = count_evidence(sequences, 40, 10, similar_texts(rng.integers(0, 30, [40, 4]), IGNORED, 5))
+    assert found.counts.max() > 1000
+    assert found.weights.dtype == found.cosines.dtype == np.float32 and found.counts.dtype == np.int32
+    stored = StoredWeight(found.weights, "int8", "weights", False).read().numpy()
+    np.testing.assert_allclose(stored, found.weights, atol=found.weights.max(1).max() / 200)
 
 
 def test_fewer_than_two_folds_are_refused():
@@ -168,5 +200,4 @@ def test_the_ranker_adds_it_and_training_sees_other_counts(tools):
     trained = ranker.encode_user(inputs, training=True).similar.numpy()
     users = inputs[features.USER_KEY_XF]
     np.testing.assert_allclose(trained, path(state.positions, users, kept, training=True).numpy(), atol=1e-5)
-    saved = {variable.name for variable in ranker.variables}
-    assert not any("training" in name for name in saved)
+    assert not any(variable.shape[:1] == [path.folds * ITEMS] for variable in ranker.variables)
