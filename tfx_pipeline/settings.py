@@ -354,9 +354,9 @@ def load(path: str | pathlib.Path, entry: str = "") -> Settings:
     Args:
       path: of a YAML file; `include` paths are relative to the `configs` folder that holds it.
       entry: another entry of the zoo, on the same data. `ENTRY.yaml` is then included in place of the file that it
-        includes from a folder `models`; of the file's own `model` and `train` nothing is left, but what `models.ENTRY`
-        says counts (and nothing of its `evaluate` and `serve` if its own entry has another task); the pipeline's name
-        gets `_ENTRY` behind it.
+        includes from a folder `models`; of the file's own `model`, `train` and `evaluate.slice_thresholds` nothing is
+        left, but what `models.ENTRY` says counts (and nothing of its `evaluate` and `serve` if its own entry has
+        another task); the pipeline's name gets `_ENTRY` behind it.
 
     Raises:
       SettingsError: if a file is missing, is not YAML, or holds an unknown key or an unusable value.
@@ -375,6 +375,8 @@ def load(path: str | pathlib.Path, entry: str = "") -> Settings:
         home = pathlib.PurePath(replaced[0]).parent if replaced else pathlib.PurePath("models")
         includes = (*(file for file in includes if file not in replaced), str(home / f"{entry}.yaml"))
         content = {key: value for key, value in content.items() if key not in own}
+        if isinstance(content.get("evaluate"), dict):  # what new users and items must get depends on what a model reads
+            content["evaluate"] = {k: v for k, v in content["evaluate"].items() if k != "slice_thresholds"}
         content = settings_reader.merge(content, others.get(entry, {}))
     parts = [(path.parent / file, settings_reader.read_yaml(path.parent / file)) for file in includes]
     merged: dict[str, Any] = {}

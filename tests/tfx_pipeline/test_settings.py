@@ -159,12 +159,15 @@ def test_another_entry_has_its_own_settings_and_what_the_file_says_of_it(tmp_pat
     (tmp_path / "models/a.yaml").write_text("model: {dropout: 0.7}\n", encoding="utf-8")
     (tmp_path / "models/sasrec.yaml").write_text("model: {entry: sasrec, layers: 3}\n", encoding="utf-8")
     text = "name: c\ninclude: [models/a.yaml]\nmodel: {use_copy: false}\ntrain: {epochs: 99}\n"
+    text += "evaluate: {slices: [slice_user], slice_thresholds: {slice_user: {ndcg@10: 0.2}}}\n"
     text += "models: {sasrec: {model: {heads: 1}, train: {seed: 3}}}\n"
     (tmp_path / "c.yaml").write_text(text, encoding="utf-8")
     own, other = settings.load(tmp_path / "c.yaml"), settings.load(tmp_path / "c.yaml", "sasrec")
     assert (own.model.dropout, own.model.use_copy, own.train.epochs) == (0.7, False, 99)
     assert (other.model.layers, other.model.heads, other.model.dropout) == (3, 1, 0.5)
     assert (other.train.epochs, other.train.seed) == (10, 3)
+    assert (own.evaluate.slices, own.evaluate.slice_thresholds) == (("slice_user",), {"slice_user": {"ndcg@10": 0.2}})
+    assert (other.evaluate.slices, other.evaluate.slice_thresholds) == (("slice_user",), {})
     with pytest.raises(settings.SettingsError, match=r"no entry 'bogus'; expected one of .*sasrec"):
         settings.load(tmp_path / "c.yaml", "bogus")
     (tmp_path / "c.yaml").write_text("name: c\nmodels: [sasrec]\n", encoding="utf-8")
