@@ -54,6 +54,11 @@ def test_held_out_and_trained_on_validation_events_are_told_apart():
     assert first.startswith("| `ease` | trained on | .2000") and second.startswith("| `ease` | held out | .1000")
 
 
+def test_an_entry_is_shown_by_what_has_not_seen_the_validation_events():
+    held, trained = ({**LINES[0], "final": final, "ndcg@10": value} for final, value in ((False, 0.1), (True, 0.3)))
+    assert table.measured({"shop": [trained, held]})[held["model"]]["shop"]["ndcg@10"] == 0.1
+
+
 def test_variants_are_not_taken_for_the_entry():
     lines = [
         {"model": "slice_ranker", "variant": "no_merge", "ndcg@10": 0.9},
