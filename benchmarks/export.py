@@ -79,7 +79,7 @@ def export_all(place: local_runner.Place, ways: dict[str, ExportSettings]) -> di
     settings = place.settings
     parts = {name: settings_lib.to_dict(getattr(settings, name)) for name in pipeline.TRAINER_SETTINGS}
     del parts["export"]
-    code = source_hash.component_hash("Trainer", source_hash.named_contents(settings))
+    code = source_hash.component_hashes(settings, ["Trainer"])
     key = hashlib.sha256(json.dumps([parts, transformed, graph, code], sort_keys=True).encode()).hexdigest()[:16]
     home = place.folder / "exports" / key
     held_out = [f"{transformed}/Split-{name}/*" for name in (features.EVAL_SPLIT, features.CATALOGUE_SPLIT)]

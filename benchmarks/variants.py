@@ -136,7 +136,7 @@ def fit(variant: Variant, place: local_runner.Place, *, validation: bool = False
     settings = variant.settings
     parts = {name: settings_lib.to_dict(getattr(settings, name)) for name in pipeline.TRAINER_SETTINGS}
     final = parts["train"].pop("final") and not validation
-    code = source_hash.component_hash("Trainer", source_hash.named_contents(settings))
+    code = source_hash.component_hashes(settings, ["Trainer"])
     content = json.dumps([parts, transformed, graph, code], sort_keys=True)
     home = place.folder / "variants" / hashlib.sha256(content.encode()).hexdigest()[:16]
 

@@ -195,15 +195,12 @@ def examples_fingerprint_of(place: Place) -> str:
     Raises:
       DataError, SettingsError: as `fingerprint_of`.
     """
-    contents, task = source_hash.named_contents(place.settings), tasks.task_of(place.settings.model.entry)
+    task = tasks.task_of(place.settings.model.entry)
     return _hash(
         {
             **_tables_and_schema(place),
             "settings": {name: settings_lib.to_dict(getattr(place.settings, name)) for name in task.example_settings},
-            "components": [
-                source_hash.component_hash(name, contents, more=task.code.get(name, ()))
-                for name in ("ExampleGen", "Transform")
-            ],
+            "components": source_hash.component_hashes(place.settings, ("ExampleGen", "Transform")),
         }
     )
 

@@ -89,12 +89,8 @@ def create_pipeline(
       schema_hash: of that file's content, so that the cache sees an edited schema.
       platform: of the orchestrator.
     """
-    contents = source_hash.named_contents(settings)
     task = tasks.task_of(settings.model.entry)
-    hashes = {
-        component: source_hash.component_hash(component, contents, more=task.code.get(component, ()))
-        for component in source_hash.ROOTS
-    }
+    hashes = source_hash.component_hashes(settings)
     final = settings.train.final
     unchecked = [features.CATALOGUE_SPLIT] if final else [features.CATALOGUE_SPLIT, features.RECENT_SPLIT]
     decisions = [features.TRAIN_SPLIT, features.EVAL_SPLIT] + ([features.RECENT_SPLIT] if final else [])

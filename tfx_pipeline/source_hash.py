@@ -16,6 +16,7 @@ import pathlib
 from collections.abc import Iterable, Mapping
 
 from models import wordpiece
+from tfx_pipeline import tasks
 from tfx_pipeline.settings import Settings
 
 #: Packages whose source is followed.
@@ -80,6 +81,12 @@ def component_hash(
     named = [f"{name} {value}" for name, value in sorted((contents or {}).items()) if name.startswith(naming)]
     parts = [source_hash((*ROOTS[component], *more), base), *versions(), *named]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def component_hashes(settings: Settings, components: Iterable[str] = tuple(ROOTS)) -> dict[str, str]:
+    """Component -> `component_hash` of it, with what the task of the settings' entry adds to its code."""
+    contents, task = named_contents(settings), tasks.task_of(settings.model.entry)
+    return {name: component_hash(name, contents, more=task.code.get(name, ())) for name in components}
 
 
 def versions() -> list[str]:

@@ -169,3 +169,13 @@ def test_a_process_reads_a_file_once(tmp_path, monkeypatch):
     before = source_hash.content_hash(tmp_path)
     monkeypatch.setattr(pathlib.Path, "open", None)
     assert source_hash.content_hash(tmp_path) == before
+
+
+def test_the_code_of_a_task_counts_where_it_runs():
+    config = pathlib.Path(__file__).parents[2] / "configs/demo.yaml"
+    ranking, tagging = (
+        source_hash.component_hashes(settings.load(config, entry)) for entry in ("sasrec", "profile_tagger")
+    )
+    changed = {name for name in ranking if ranking[name] != tagging[name]}
+    assert changed == {"ExampleGen", "Transform", "Trainer", "Evaluator"}
+    assert set(ranking) == set(source_hash.ROOTS)
