@@ -32,10 +32,11 @@ from models.word_bag import WordBag
 
 
 class Ranker(CatalogueModel):
-    """Ranks items for a user by RankingHead(u, r), u = UserFusion(p, X, newest slice, newest event, query, context).
+    """Ranks items for a user by RankingHead(u, r), u = UserFusion(p, X, newest slice, query, context).
 
-    p is the profile text's vector, X the merged slices of the history, r an item's vector (id, text, attributes and, by
-    switches of their own, image and related items; an item that the catalogue does not know has its text alone).
+    p is the profile text's vector, X the merged slices of the history (with `use_newest_event` the state of the newest
+    event stands beside the newest slice), r an item's vector (id, text, attributes and, by switches of their own, image
+    and related items; an item that the catalogue does not know has its text alone).
     With a query the score gains what `QueryMatch` finds, and with a history what `CooccurrencePath` and `EvidencePath`
     say of items (with the copy path, of those that are not in it). The head's explicit paths see the whole history.
 
@@ -185,7 +186,7 @@ class Ranker(CatalogueModel):
             merged = width
         self.merge.build([None, config.slices, merged])
         merged_width = merged * (config.slices if config.use_merge and config.merge == "concat" else 1)
-        parts = [[None, merged_width], [None, width], [None, width], [None, width]]
+        parts = [[None, merged_width], *([None, width] for _ in range(3 if config.use_newest_event else 2))]
         if config.use_profile:
             parts.append([None, width])
         parts.extend([None, 8] for _ in self.context_embeddings)
@@ -363,7 +364,7 @@ class Ranker(CatalogueModel):
         use_codes = config.use_autoencoder and config.merge_source == "codes"
         source = slices["codes"] if use_codes else slices["vectors"]
         merged = self.merge(source, slices["slice_mask"]) if config.use_merge else source[:, -1, :]
-        return [merged, slices["vectors"][:, -1, :], slices["newest"]]
+        return [merged, slices["vectors"][:, -1, :], *([slices["newest"]] if config.use_newest_event else [])]
 
     # --- scores --------------------------------------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ class SliceRankerOptions(ModelOptions):
       use_cooccurrence: what is bought beside what, learned as vectors of their own for the items of the history.
       use_mixture: score repeats and other items by two distributions, weighed by a gate, instead of by one.
       use_copy, use_popularity, use_lexical: the explicit paths: repeats and frequency, popularity, words of the query.
+      use_newest_event: the slice Transformer's state of the newest event, in the user vector beside the newest slice.
       use_words: a learned vector for each word of an item's text, beside what BERT makes of it.
       use_image_embedding: the items' image embeddings, in the vectors of items beside text and attributes; needs
         `data.image_embedding_width`.
@@ -71,6 +72,7 @@ class SliceRankerOptions(ModelOptions):
     use_popularity: bool = True
     use_lexical: bool = True
     use_words: bool = False
+    use_newest_event: bool = False
     use_image_embedding: bool = False
     use_relations: bool = False
     relation_neighbours: int = number(8, 1, 1000)

@@ -24,6 +24,7 @@ SWITCHES = {
     "images": {"use_image_embedding": True, "image_width": 3},
     "relations": {"use_relations": True, "relations": 2},
     "neighbours": {"neighbours": 4},
+    "content": {"content_neighbours": 2, "use_newest_event": True},
     "no_paths": {"use_copy": False, "use_popularity": False, "use_lexical": False},
     "mean": {"merge": "mean"},
     "attention": {"merge": "attention"},
@@ -36,6 +37,7 @@ SWITCHES = {
     "smoothing": {"loss_weights": {"catalogue": 1.0}, "label_smoothing": 0.1},
     "listwise": {"loss_weights": {"listwise": 1.0}},
     "sampled": {"sampled_items": 3},
+    "sampled_evidence": {"sampled_items": 3, "neighbours": 4, "content_neighbours": 2},
     "sampled_relations": {"sampled_items": 3, "use_relations": True, "relations": 2, "item_text": "through"},
 }
 
@@ -150,7 +152,7 @@ def test_without_merge_only_the_newest_slice_counts(tools, full):
     ("merge", "source", "width"), [("mean", "codes", 4), ("concat", "codes", 12), ("concat", "vectors", 24)]
 )
 def test_merge_modes_and_sources_give_the_fusion_what_they_say(tools, merge, source, width):
-    ranker = tools.make_ranker(merge=merge, merge_source=source)
+    ranker = tools.make_ranker(merge=merge, merge_source=source, use_newest_event=True)
     slices = ranker.encode_user(tools.request()).slices
     merged, newest, state = ranker._sequence_parts(slices)
     kept = slices[source].numpy()
