@@ -136,7 +136,7 @@ RELATIONS = {"relations": {"path": "relations.csv"}, "item_relations": True}
                 "model": {"use_relations": True, "item_text": "table", "text_encoder": {"trainable": "frozen"}},
                 "train": {"xla": True},
             },
-            "nor `use_relations`",
+            "`use_relations`, `neighbours` or `content_neighbours`",
         ),
     ],
 )
