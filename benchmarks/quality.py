@@ -2,7 +2,7 @@
 
     python -m benchmarks.quality --config configs/online_retail.yaml --task next_basket --data PATH \
         --predictions OUT.parquet [--servable DIR] [--train] [--baselines] [--ablations] [--variant …] [--model …] \
-        [--seed N …] [--final] [--validation]
+        [--seed N …] [--final | --held-out] [--validation]
 
 Every task asks a SavedModel through its signatures, as a server would. Metrics are means over users of recall@10 (over
 min(10, targets)), NDCG@10 (binary, ideal cut at 10) and HR@10; `..._95` is a bootstrap interval over users, `n` their
@@ -31,7 +31,8 @@ what they then clicked, put into the cart or bought is to be found, `graded_ndcg
 `--variant NAME=KEY=VALUE` (several allowed) any other change of settings; `--model NAME` another entry of the zoo, with
 the settings of configs/models/NAME.yaml and of the configuration's `models.NAME`. See `benchmarks.variants`. Each is
 fitted once for each `--seed` (as its settings say without), the configuration itself too; `--final` scores each fit,
-and then one with the validation events as well. Their rankings go to OUT_NAME_SEED.parquet, with `_final` behind it.
+and then one with the validation events as well, `--held-out` the former alone; without either it is as `train.final`
+says. Their rankings go to OUT_NAME_SEED.parquet, with `_final` behind it.
 Fits and scores that are there already for the same code, tables, settings and seed are not made again.
 
 `--validation` asks of the window before instead, of a model that does not know it; variants are then left at the fit
@@ -184,7 +185,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--model", action="append", default=[], metavar="NAME", help="fit and score another entry of the zoo too"
     )
     parser.add_argument("--seed", action="append", default=[], type=int, help="fit with this seed (several allowed)")
-    parser.add_argument("--final", action="store_true", help="fit again with the validation events, and score both")
+    fits = parser.add_mutually_exclusive_group()
+    fits.add_argument("--final", action="store_true", help="fit again with the validation events, and score both")
+    fits.add_argument("--held-out", action="store_true", help="score fits without the validation events alone")
     options = parser.parse_args(arguments)
     try:
         with only_results_on_standard_output() as emit:
@@ -237,14 +240,15 @@ def _run(options: argparse.Namespace, emit: Callable[[dict[str, Any]], None]) ->
         for line in lines:
             emit(line)
     again = options.seed or options.final or options.ablations
-    texts = [*([variants.ALL_PARTS] if again else ()), *(variants.ABLATIONS if options.ablations else ())]
+    texts = [*([f"{variants.ALL_PARTS}="] if again else ()), *(variants.ABLATIONS if options.ablations else ())]
     chosen = [variants.parse(text, settings, options.config) for text in texts]
     chosen += [variants.entry(name, place) for name in options.model]
     chosen += [variants.parse(text, settings, options.config) for text in options.variant]
     if not chosen:
         return
     store = ScoreStore(place, options.task, options.validation)
-    for variant in _fits(chosen, options.seed, options.final):
+    ways = (False, True) if options.final else (False,) if options.held_out else (None,)
+    for variant in _fits(chosen, options.seed, ways):
         seed = variant.settings.train.seed
         _say(f"Fitting {variant.name}, seed {seed} …")
         fit = variants.fit(variant, place, validation=options.validation)
@@ -258,12 +262,12 @@ def _run(options: argparse.Namespace, emit: Callable[[dict[str, Any]], None]) ->
         emit({**line, "variant": variant.name, "seconds_to_fit": round(fit.seconds, 1)})
 
 
-def _fits(chosen: list[variants.Variant], seeds: list[int], final: bool) -> Iterator[variants.Variant]:
-    """Each variant with each seed, and with `final` once without and once with a final fit."""
+def _fits(chosen: list[variants.Variant], seeds: list[int], ways: Sequence[bool | None]) -> Iterator[variants.Variant]:
+    """Each variant with each seed, in several ways: with a final fit, without one, or (None) as its settings say."""
     for variant in chosen:
         for seed in seeds or (None,):
-            for both in (False, True) if final else (None,):
-                yield variants.with_fit(variant, seed=seed, final=both)
+            for final in ways:
+                yield variants.with_fit(variant, seed=seed, final=final)
 
 
 def _write(rankings: Rankings, out: pathlib.Path) -> None:

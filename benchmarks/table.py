@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks import variants
 from models import registry
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -82,7 +83,10 @@ def rows(lines: Iterable[Line]) -> list[Row]:
     """Lines of the same model together, the best NDCG@10 first."""
     found: dict[tuple[str, bool], Row] = {}
     for line in lines:
-        key = (str(line.get("variant") or line["model"]), bool(line.get("final")))
+        variant = line.get("variant")
+        # The configuration fitted again, with another seed, is no other model than what was pushed.
+        name = line["model"] if variant in (None, variants.ALL_PARTS) else variant
+        key = (str(name), bool(line.get("final")))
         found.setdefault(key, Row(*key, [])).lines.append(line)
     return sorted(found.values(), key=lambda row: -statistics.mean(row.values("ndcg@10") or [0.0]))
 
@@ -114,7 +118,7 @@ def measured(results: dict[str, list[Line]]) -> dict[str, dict[str, Any]]:
         for row in sorted(rows(lines), key=lambda row: row.final):
             model = str(row.lines[0]["model"])
             # Of an entry, what was pushed or fitted by its own configuration; variants are other models.
-            if model in found and row.name in (model, "all_parts"):
+            if model in found and row.name == model:
                 by_entry.setdefault(model, row)
         for model, row in by_entry.items():
             said = {key: statistics.mean(row.values(key)) for key in (*COLUMNS, *COSTS) if row.values(key)}

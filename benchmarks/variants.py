@@ -26,8 +26,8 @@ from tfx_pipeline import local_runner, source_hash
 from tfx_pipeline import settings as settings_lib
 from tfx_pipeline.settings import Settings, SettingsError
 
-#: The configuration as it is, fitted by the same way as what it is compared with.
-ALL_PARTS = "all_parts="
+#: Name of the configuration as it is, fitted by the same way as what it is compared with.
+ALL_PARTS = "all_parts"
 
 #: The parts of the flagship switched off, one at a time, and the paths of repeats, popularity and words together.
 ABLATIONS = (

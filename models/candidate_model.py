@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -105,6 +105,11 @@ class CandidateModel(tf.keras.Model, metaclass=abc.ABCMeta):
 
     def refresh_item_text(self) -> None:
         """Encodes the texts of all items anew, where there is a text encoder that may have changed."""
+
+    def rate_factors(self) -> Iterator[tuple[tf.Variable, float]]:
+        """Weights that are trained slower than the learning rate says, with the factor of their rate."""
+        if self.text_encoder is not None:
+            yield from self.text_encoder.rate_factors()
 
     # --- training ------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -32,6 +33,7 @@ class ClickClassifier(CandidateModel):
       evidence: what is not text, or its `get_config()`; None leaves it out.
       train_candidates: at most so many candidates of a decision are learned from in a step, drawn evenly.
       max_history: newest events that are read.
+      text_rate: what the learning rate is multiplied by for the weights of `encoder`.
 
     Call arguments:
       inputs: transformed features by the names of `models.features`: `profile_tokens_xf` [B, L], `query_tokens_xf`,
@@ -58,6 +60,7 @@ class ClickClassifier(CandidateModel):
         evidence: ClickEvidence | dict[str, Any] | None,
         train_candidates: int = 16,
         max_history: int = 64,
+        text_rate: float = 1.0,
         **kwargs: Any,
     ) -> None:
         shop = Sizes(**sizes) if isinstance(sizes, dict) else sizes
@@ -69,6 +72,7 @@ class ClickClassifier(CandidateModel):
         self.evidence = ClickEvidence.from_config(evidence) if isinstance(evidence, dict) else evidence
         self.train_candidates = train_candidates
         self.max_history = max_history
+        self.text_rate = text_rate
         self.platt = PlattScaling(name="platt")
         self.item_tokens = self.add_weight(
             name="item_tokens",
@@ -83,11 +87,15 @@ class ClickClassifier(CandidateModel):
     def token_texts(self) -> tuple[str, ...]:
         return (features.PROFILE_TOKENS_XF, features.QUERY_TOKENS_XF)
 
+    def rate_factors(self) -> Iterator[tuple[tf.Variable, float]]:
+        if self.encoder is not None and self.text_rate != 1:
+            yield from ((weight, self.text_rate) for weight in self.encoder.trainable_weights)
+
     def set_catalogue(self, table: ItemTable, sales: np.ndarray, first_day: int) -> None:
         super().set_catalogue(table, sales, first_day)
         self.item_tokens.assign(table.tokens)
         if self.evidence is not None:
-            self.evidence.set_table(table)
+            self.evidence.set_table(table, sales)
 
     def call(self, inputs: Tensors, training: bool = False) -> tf.Tensor:
         places = tf.where(inputs[features.CANDIDATE_ITEMS_XF] > features.PADDING_ID)
@@ -153,6 +161,7 @@ class ClickClassifier(CandidateModel):
             query=inputs[features.QUERY_TOKENS_XF],
             profile=inputs[features.PROFILE_TOKENS_XF],
             context={column: inputs[features.context_xf(column)] for column in self._sizes.context},
+            shown=catalogue_rows(inputs[features.CANDIDATE_ITEMS_XF]),
         )
 
     def get_config(self) -> dict[str, Any]:
@@ -163,6 +172,7 @@ class ClickClassifier(CandidateModel):
             "evidence": None if self.evidence is None else self.evidence.get_config(),
             "train_candidates": self.train_candidates,
             "max_history": self.max_history,
+            "text_rate": self.text_rate,
         }
 
     @classmethod

@@ -95,6 +95,12 @@ class LexicalPath(tf.keras.layers.Layer):
         covered = tf.reduce_sum(tf.gather_nd(weights, tf.stack([rows, words], -1)), 1)
         return tf.math.divide_no_nan(covered, tf.gather(tf.reduce_sum(weights, 1), owners))
 
+    def held_share(self, query: tf.Tensor) -> tf.Tensor:
+        """The share of the query's weight in words that some item holds, float32 [B]; 0 without words."""
+        words, shares = self.shares(query)
+        held = self.idf < np.log((self.items + 1) / 1.5)  # n_t is at least 1
+        return tf.reduce_sum(tf.where(tf.gather(held, words), shares, 0.0), 1)
+
     def shares(self, query: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The query's words, each once, int32 [B, Q], and the share of its weight that each has, float32 [B, Q]."""
         words = self._distinct(query)

@@ -102,6 +102,11 @@ class ModelOptions:
         return {}
 
     @property
+    def reads_slate(self) -> bool:
+        """Whether a candidate's score depends on what else a decision's candidates are."""
+        return False
+
+    @property
     def static_shapes(self) -> bool:
         """Whether the shapes in a training step follow from those of its batch, as XLA wants it."""
         return True

@@ -19,6 +19,7 @@ from models.evidence_path import EvidencePath
 from models.fusion import UserFusion
 from models.item_encoder import ItemEncoder, ItemTable
 from models.layers.repeat_mixture import RepeatMixture
+from models.linear_path import LinearPath
 from models.merge import MergeLayer
 from models.paths import PopularityPath, RepeatPath, named_items
 from models.profile_encoder import ProfileEncoder
@@ -157,6 +158,9 @@ class Ranker(CatalogueModel):
                 config.items, config.days, config.popularity_days, name="popularity_path", dtype="float32"
             )
             interactions += self.popularity_path.width
+        if config.use_linear:
+            self.linear_path = LinearPath(config.items, config.linear_regularisation, name="linear_path")
+            interactions += self.linear_path.width
         words = (text_encoder.bert_config["vocab_size"], config.items, config.text_length, config.special_tokens)
         self.query_match = QueryMatch(width, hidden, *(words if config.use_lexical else ()), name="query_match")
         if config.sampled_items:
@@ -226,11 +230,14 @@ class Ranker(CatalogueModel):
 
     @property
     def counts(self) -> bool:
-        return self.config.use_evidence
+        return self.config.use_evidence or self.config.use_linear
 
     def count(self, shoppers: Iterable[Shopper]) -> None:
+        known = list(shoppers)
         if self.config.use_evidence:
-            self.evidence_path.count(list(shoppers))
+            self.evidence_path.count(known)
+        if self.config.use_linear:
+            self.linear_path.count(known)
 
     def refresh_item_text(self, batch_size: int = 64) -> None:
         """Encodes the texts of all items anew; needed after BERT has changed, and before export."""
@@ -283,8 +290,8 @@ class Ranker(CatalogueModel):
         if config.use_cooccurrence:
             gaps = inputs[features.HISTORY_GAPS_XF]
             similar = self.cooccurrence_path(positions, gaps, kept, asked, rows, training=training)
+        users = inputs[features.USER_KEY_XF] if training and self.counts else None
         if config.use_evidence:
-            users = inputs[features.USER_KEY_XF] if training else None
             near = self.evidence_path(catalogue_positions, users, kept, rows, training=training)
             similar = near if similar is None else similar + near
         servable = tf.cast(wanted(self.servable), tf.float32)
@@ -306,6 +313,9 @@ class Ranker(CatalogueModel):
             habits = self._gated(tf.concat([numbers, asked, asked * evidence], -1))
         if config.use_popularity:
             interactions.append(self.popularity_path(inputs[features.REQUEST_DAY_XF], rows))
+        if config.use_linear:
+            gaps = inputs[features.HISTORY_GAPS_XF]
+            interactions.append(self.linear_path(catalogue_positions, gaps, users, kept, rows, training=training))
         return RankerState(
             vector=vector,
             query=query,

@@ -22,7 +22,8 @@ class RankerConfig:
       dimension, dropout, slice_length, slices, slice_layers, slice_heads, code_dimension, merge, merge_source,
         use_profile, use_autoencoder, use_merge, use_cooccurrence, use_mixture, use_copy, use_popularity, use_lexical,
         use_words, use_newest_event, use_image_embedding, use_relations, relation_neighbours, neighbours,
-        content_neighbours, decay_days, popularity_days, id_dropout, history_dropout: as in the pipeline's settings.
+        content_neighbours, linear_regularisation, decay_days, popularity_days, id_dropout, history_dropout: as in the
+        pipeline's settings.
       special_tokens: ids of the text vocabulary that are no words.
       item_text: `table` (item texts are encoded once, and again whenever the trainer says so), `through` (in every
         training step, so that BERT learns from them) or `none` (not encoded).
@@ -75,6 +76,7 @@ class RankerConfig:
     relation_neighbours: int = 8
     neighbours: int = 0
     content_neighbours: int = 0
+    linear_regularisation: float = 0.0
     special_tokens: tuple[int, ...] = (0, 1, 2, 3, 4)
     decay_days: tuple[float, ...] = (7.0, 30.0, 120.0)
     popularity_days: tuple[int, ...] = (7, 30, 365)
@@ -110,3 +112,8 @@ class RankerConfig:
     def use_evidence(self) -> bool:
         """Whether the model has an evidence path."""
         return bool(self.neighbours or self.content_neighbours)
+
+    @property
+    def use_linear(self) -> bool:
+        """Whether the model has a linear path."""
+        return self.linear_regularisation > 0

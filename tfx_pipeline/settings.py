@@ -405,7 +405,7 @@ def from_dict(content: dict[str, Any], origin: str = "settings") -> Settings:
     settings = _build(content, origin, _options(content, origin))
     try:
         settings_checks.check_item_data(settings.data, settings.model)
-        settings_checks.check_decisions(settings.decisions)
+        settings_checks.check_decisions(settings.decisions, settings.model)
         settings_checks.check_training(settings.train, settings.model)
         settings.model.check()
         settings_checks.check_tasks(settings.decisions, settings.train, settings.model)

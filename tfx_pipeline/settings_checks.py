@@ -29,7 +29,7 @@ def check_item_data(data: DataSettings, model: ModelOptions) -> None:
             raise ValueError(f"`model.{option}` is true; expected `data.{name}` to be set, so that items bring it.")
 
 
-def check_decisions(decisions: DecisionSettings) -> None:
+def check_decisions(decisions: DecisionSettings, model: ModelOptions) -> None:
     """Raises a ValueError of one sentence if settings do not go together."""
     if decisions.keep_unlabelled and (decisions.kind != "session" or decisions.split == LEAVE_ONE_OUT):
         raise ValueError("`decisions.keep_unlabelled` is true; expected the kind `session` and a split by time.")
@@ -37,6 +37,11 @@ def check_decisions(decisions: DecisionSettings) -> None:
         raise ValueError(
             f"`decisions.min_horizon_days` is {decisions.min_horizon_days} and `decisions.horizon_days` "
             f"{decisions.horizon_days}; expected at most the horizon."
+        )
+    if model.reads_slate and decisions.negatives:
+        raise ValueError(
+            "`model.use_slate` reads what was shown beside an item, and `decisions.negatives` is "
+            f"{decisions.negatives}, which puts items there that never were; expected 0 with it."
         )
     strengths, labels = decisions.label_strengths, decisions.label_event_types
     if strengths and sorted(strengths) != sorted(set(labels)):
@@ -89,9 +94,9 @@ def check_training(train: TrainSettings, model: ModelOptions) -> None:
     if train.xla and (not model.static_shapes or losses.listwise or losses.binary or losses.sampled_items):
         raise ValueError(
             "`train.xla` needs a frozen text encoder, `item_text: table`, the full softmax, and neither the "
-            "listwise nor the binary loss, nor `use_words`, `use_relations`, `neighbours` or `content_neighbours`; "
-            "BERT on the rows that hold a text, texts of unknown candidates, and a sample have no shape that XLA knows "
-            "beforehand, and sums over lists no kernel."
+            "listwise nor the binary loss, nor `use_words`, `use_relations`, `neighbours`, `content_neighbours` or "
+            "`linear_regularisation`; BERT on the rows that hold a text, texts of unknown candidates, and a sample "
+            "have no shape that XLA knows beforehand, and sums over lists no kernel."
         )
     if train.xla and (train.accumulate > 1 or train.adversarial.kind != "none" or contrastive.weight):
         raise ValueError(

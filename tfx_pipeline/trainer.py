@@ -335,8 +335,7 @@ def _train(
     with hardware.strategy.scope():
         model.training_step = make_training_step(train, model)
         # The rate follows the planned number of epochs, also in a final fit that ends earlier: same epochs, same rates.
-        factors = [factor for encoder in text_encoders(model) for factor in encoder.rate_factors()]
-        optimizer = make_optimizer(train, steps * train.epochs, factors)
+        optimizer = make_optimizer(train, steps * train.epochs, model.rate_factors())
         model.compile(optimizer=optimizer, jit_compile=train.xla and "GPU" in hardware.name)
         # Made within the first step, in its graph, the averages of several replicas have no initial value.
         optimizer._create_all_weights([*model.trainable_variables, *model.training_step.variables])

@@ -21,6 +21,8 @@ class ClickClassifierOptions(ModelOptions):
       text_encoder: the BERT; its `pooling` is not looked at, a classifier reads the first token.
       use_text: read query, profile text and the item's text together by the BERT.
       use_evidence: read the item itself and how it fits history, query words and context.
+      text_rate: what `train.learning_rate` is multiplied by for the BERT: a pretrained one wants 1e-5 to 5e-5 in all,
+        one from scratch 1e-3, and what is counted of behaviour more.
       train_candidates: at most so many candidates of a decision, drawn anew in each training step.
       dropout: before the BERT's classifier, of item vectors and of hidden layers.
       dimension: d, width of the evidence's vectors.
@@ -28,12 +30,14 @@ class ClickClassifierOptions(ModelOptions):
       decay_days: time constants of the history's sums.
       max_history: newest events that are read.
       id_dropout: share of item ids hidden in training.
+      use_slate: the evidence reads what is shown beside an item, too; for requests whose candidates are what is shown.
     """
 
     entry: str = "click_classifier"
     text_encoder: TextEncoderOptions = field(default_factory=TextEncoderOptions)
     use_text: bool = True
     use_evidence: bool = True
+    text_rate: float = number(1.0, 1e-6, 1)
     train_candidates: int = number(16, 1, 1e5)
     dropout: float = number(0.2, 0, 0.99)
     dimension: int = number(16, 1, 1e5)
@@ -41,15 +45,22 @@ class ClickClassifierOptions(ModelOptions):
     decay_days: tuple[float, ...] = number((7.0, 30.0, 120.0), 1e-3, 1e6)
     max_history: int = number(64, 1, 1e5)
     id_dropout: float = number(0.1, 0, 0.99)
+    use_slate: bool = False
 
     def check(self) -> None:
         if not (self.use_text or self.use_evidence):
             raise ValueError("`model.use_text` and `model.use_evidence` are false; expected one of them to be true.")
+        if self.use_slate and not self.use_evidence:
+            raise ValueError("`model.use_slate` is true; expected `model.use_evidence: true`, which reads it.")
         self.text_encoder.check()
 
     @property
     def text_encoders(self) -> dict[str, TextEncoderOptions]:
         return {"text_encoder": self.text_encoder} if self.use_text else {}
+
+    @property
+    def reads_slate(self) -> bool:
+        return self.use_slate
 
     @property
     def static_shapes(self) -> bool:
@@ -78,10 +89,16 @@ def build(options: ClickClassifierOptions, sizes: Sizes, losses: LossOptions) ->
             options.hidden,
             options.dropout,
             options.id_dropout,
+            options.use_slate,
             name="evidence",
         )
     return ClickClassifier(
-        sizes, encoder, evidence, train_candidates=options.train_candidates, max_history=options.max_history
+        sizes,
+        encoder,
+        evidence,
+        train_candidates=options.train_candidates,
+        max_history=options.max_history,
+        text_rate=options.text_rate,
     )
 
 

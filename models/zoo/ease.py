@@ -6,19 +6,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import scipy.sparse as sparse
 import tensorflow as tf
 
 from models.counted_model import CountedModel, CountedState
+from models.item_regression import check_size, item_weights
 from models.options import LossOptions, ModelOptions, number
 from models.paths import named_items
 from models.registry import Entry
 from models.shopper import Shopper
 from models.sizes import Sizes
-
-#: The matrix has V² numbers of 4 bytes, and its inverse takes some V³ steps.
-MOST_ITEMS = 30_000
 
 
 @dataclass(frozen=True)
@@ -37,9 +33,7 @@ class EaseOptions(ModelOptions):
 
 
 class Ease(CountedModel):
-    """scores = x·B, with x the user's distinct items and B minimising |X - X·B|² + λ|B|², diag(B) = 0.
-
-    B = I - P·diag(1/diag(P)) with P = (XᵀX + λI)⁻¹.
+    """scores = x·B, with x the user's distinct items and B the weights of `models.item_regression`.
 
     Args:
       items: V, at most 30,000.
@@ -52,28 +46,14 @@ class Ease(CountedModel):
     """
 
     def __init__(self, items: int, regularisation: float, own_items: float, **kwargs: Any) -> None:
-        if items > MOST_ITEMS:
-            raise ValueError(f"ease holds a number per pair of items; expected at most {MOST_ITEMS:,}, not {items:,}.")
+        check_size(items)
         super().__init__(items, **{"name": "ease", **kwargs})
         self.regularisation, self.own_items = regularisation, own_items
         self.matrix = self.add_weight(name="matrix", shape=[items, items], initializer="zeros", trainable=False)
         self.built = True
 
     def count(self, shoppers: Iterable[Shopper]) -> None:
-        users, items = [], []
-        for user, shopper in enumerate(shoppers):
-            distinct = np.unique(shopper.sequence)
-            users.append(np.full(len(distinct), user))
-            items.append(distinct)
-        shape = (len(users), self.items)
-        places = (np.concatenate([*users, np.empty(0, int)]), np.concatenate([*items, np.empty(0, int)]))
-        bought = sparse.csr_matrix((np.ones(len(places[0])), places), shape=shape)
-        gram = np.asarray((bought.T @ bought).todense())
-        gram[np.diag_indices(self.items)] += self.regularisation
-        inverse = np.linalg.inv(gram)
-        matrix = inverse / -np.diag(inverse)
-        matrix[np.diag_indices(self.items)] = 0
-        self.matrix.assign(matrix.astype(np.float32))
+        self.matrix.assign(item_weights((one.sequence for one in shoppers), self.items, self.regularisation))
 
     def raw_scores(self, state: CountedState) -> tf.Tensor:
         had = named_items(state.positions, self.items)

@@ -40,6 +40,7 @@ class SliceRankerOptions(ModelOptions):
       relation_neighbours: of each item and kind of relation the first so many related items of the table count.
       neighbours, content_neighbours: kept for each item of what is met near it and of what has similar texts, in the
         evidence path, which is left out where both are 0.
+      linear_regularisation: λ of the linear path, which is left out at 0; for catalogues of at most 30,000 items.
       decay_days: time constants of the co-occurrence path's sums, and initial ones of the copy path's decayed counts.
       popularity_days: windows of the popularity path.
       id_dropout: share of item ids hidden in training, so that text and attributes alone learn to carry an item.
@@ -78,6 +79,7 @@ class SliceRankerOptions(ModelOptions):
     relation_neighbours: int = number(8, 1, 1000)
     neighbours: int = number(0, 0, 1e5)
     content_neighbours: int = number(0, 0, 1e5)
+    linear_regularisation: float = number(0.0, 0, 1e6)
     decay_days: tuple[float, ...] = number((7.0, 30.0, 120.0), 1e-3, 1e6)
     popularity_days: tuple[int, ...] = number((7, 30, 365), 1, 1e6)
     id_dropout: float = number(0.1, 0, 0.99)
@@ -111,7 +113,8 @@ class SliceRankerOptions(ModelOptions):
 
     @property
     def static_shapes(self) -> bool:
-        no_lists = not (self.use_words or self.use_relations or self.neighbours or self.content_neighbours)
+        lists = (self.use_words, self.use_relations, self.neighbours, self.content_neighbours)
+        no_lists = not (any(lists) or self.linear_regularisation)
         return self.item_text != "through" and self.text_encoder.trainable == "frozen" and no_lists
 
     @property

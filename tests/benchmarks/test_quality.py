@@ -229,10 +229,10 @@ def test_a_model_of_which_nothing_is_known_is_not_validated(command, top4, tmp_p
 
 def test_with_validation_a_variant_is_left_at_its_validation_fit(command, change, ran, fits, top4):
     ran(change(train={"final": True}), "train", "eval", "recent", "catalogue")
-    for more, final in (((), True), (("--validation",), False)):
+    for more, final in (((), True), (("--held-out",), False), (("--validation",), False)):
         code, (_, line), err = command("--servable", top4, "--variant", "mine=train.epochs=3", *more)
         assert code == 0, err
-        assert (line["variant"], line["final"], line["n"]) == ("mine", final, 2 if more else 3)
+        assert (line["variant"], line["final"], line["n"]) == ("mine", final, 2 if "--validation" in more else 3)
     assert [final for _, final in fits] == [None, {"final": False, "best_epoch": 3}]
 
 

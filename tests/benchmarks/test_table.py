@@ -59,6 +59,12 @@ def test_an_entry_is_shown_by_what_has_not_seen_the_validation_events():
     assert table.measured({"shop": [trained, held]})[held["model"]]["shop"]["ndcg@10"] == 0.1
 
 
+def test_the_configuration_fitted_again_is_the_same_model():
+    again = {**LINES[1], "variant": "all_parts", "seed": 8, "ndcg@10": 0.0514}
+    (row,) = table.rows([LINES[1], again])
+    assert (row.name, row.values("seed")) == ("slice_ranker", [7, 8])
+
+
 def test_variants_are_not_taken_for_the_entry():
     lines = [
         {"model": "slice_ranker", "variant": "no_merge", "ndcg@10": 0.9},

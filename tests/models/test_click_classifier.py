@@ -14,6 +14,8 @@ from models.options import LossOptions, TextEncoderOptions
 from models.pair_tokens import pair_tokens
 from models.sizes import Sizes
 from models.zoo.click_classifier import ENTRY, ClickClassifierOptions
+from tfx_pipeline.optimizer import make_optimizer
+from tfx_pipeline.settings import TrainSettings
 
 SIZES = Sizes(6, 4, 3, 3, 4, 5, {"country": 4}, 50, (0, 1, 2, 3, 4), 5, 10)
 ENCODER = {"hidden_size": 8, "layers": 1, "heads": 2, "intermediate_size": 8}
@@ -145,8 +147,52 @@ def test_training_learns_from_a_sample_of_each_decision_and_reaches_every_weight
     assert model.compute_losses(inputs, labels, training=False)["loss"].numpy() < 0.9 * before
 
 
+def test_what_is_shown_beside_an_item_is_counted_by_hand(tools):
+    model = make(tools, use_text=False, use_slate=True)
+    model.evidence.item_inputs.item_categories.assign([2, 3, 2, 0, 1, 2])
+    model.evidence.item_inputs.item_brands.assign([2, 2, 3, 3, 1, 0])
+    shown = tf.constant([[0, 1, 2, 5, -1], [3, 4, -1, -1, -1], [1, -1, -1, -1, -1]])
+    owners, rows = tf.constant([0, 0, 0, 0, 1, 1, 2, 0]), tf.constant([0, 1, 2, 5, 3, 4, 1, -1])
+    found = model.evidence._slate(shown, owners, rows).numpy()
+    third, share = 1 / 3, 3 / 4  # ids 0 and 1 are no category and no brand that two items could share
+    expected = [[2 * third, third, share], [0, third, share], [2 * third, 0, share], [2 * third, 0, share]]
+    np.testing.assert_allclose(found, [*expected, [0, 0, 0], [0, 0, 0], [0, 0, 1], [0, 0, share]], atol=1e-6)
+
+
+def test_the_slate_changes_scores_where_it_is_read_and_nowhere_else(tools, inputs):
+    ids = inputs[features.CANDIDATE_ITEMS_XF].numpy()
+    ids[0, 1] = 5  # of the category of the first candidate, where the one before was not
+    other = {**inputs, features.CANDIDATE_ITEMS_XF: tf.constant(ids)}
+    for use_slate in (False, True):
+        model = make(tools, use_text=False, use_slate=use_slate)
+        categories = np.array([2, 0, 0, 2, 0, 0])
+        model.evidence.item_inputs.item_categories.assign(categories)
+        changed = np.abs(model(inputs).numpy() - model(other).numpy()) > 1e-5
+        assert changed.tolist() == [[use_slate, True, use_slate, use_slate], [False] * 4, [False] * 4]
+        twin = ClickClassifier.from_config(json.loads(json.dumps(model.get_config())))
+        assert twin.evidence.use_slate == use_slate
+
+
+def test_bert_has_a_rate_of_its_own(tools, inputs):
+    model = make(tools, text_rate=0.1)
+    assert ClickClassifier.from_config(json.loads(json.dumps(model.get_config()))).text_rate == 0.1
+    slow = {id(weight) for weight, factor in model.rate_factors() if factor == 0.1}
+    assert slow == {id(weight) for weight in model.encoder.trainable_weights}
+    settings = TrainSettings(learning_rate=0.01, weight_decay=0.0, warmup_share=0.0)
+    model.compile(optimizer=make_optimizer(settings, 5, model.rate_factors()))
+    before = [weight.numpy() for weight in model.trainable_variables]
+    model.train_step((inputs, tf.constant(tools.labels)))
+    # Adam's first step moves a weight by its rate, however large its gradient is, and less only where it is next to 0.
+    moved = [np.abs(weight - old).max() for weight, old in zip(model.trainable_variables, before, strict=True)]
+    own = np.array([id(weight) in slow for weight in model.trainable_variables])
+    assert np.array(moved)[own].max() == pytest.approx(0.001, rel=1e-3)
+    assert np.array(moved)[~own].max() == pytest.approx(0.01, rel=1e-3)
+
+
 def test_what_cannot_be_built_is_one_sentence():
     with pytest.raises(ValueError, match=r"click_classifier learns clicks; expected a weight for `losses\.binary`"):
         ENTRY.build(ClickClassifierOptions(), SIZES, LossOptions())
     with pytest.raises(ValueError, match="encoder and evidence are None; expected one of them"):
         ClickClassifier(SIZES, None, None)
+    with pytest.raises(ValueError, match=r"`model.use_slate` is true; expected `model.use_evidence: true`"):
+        ClickClassifierOptions(use_evidence=False, use_slate=True).check()

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from models import features
 from models.catalogue_sampler import CatalogueSampler, Sample
+from models.shopper import Shopper
 
 SWITCHES = {
     "all": {},
@@ -25,6 +26,7 @@ SWITCHES = {
     "relations": {"use_relations": True, "relations": 2},
     "neighbours": {"neighbours": 4},
     "content": {"content_neighbours": 2, "use_newest_event": True},
+    "linear": {"linear_regularisation": 2.0},
     "no_paths": {"use_copy": False, "use_popularity": False, "use_lexical": False},
     "mean": {"merge": "mean"},
     "attention": {"merge": "attention"},
@@ -38,6 +40,7 @@ SWITCHES = {
     "listwise": {"loss_weights": {"listwise": 1.0}},
     "sampled": {"sampled_items": 3},
     "sampled_evidence": {"sampled_items": 3, "neighbours": 4, "content_neighbours": 2},
+    "sampled_linear": {"sampled_items": 3, "linear_regularisation": 2.0},
     "sampled_relations": {"sampled_items": 3, "use_relations": True, "relations": 2, "item_text": "through"},
 }
 
@@ -398,3 +401,22 @@ def test_a_cold_item_is_scored_by_its_image_and_its_neighbours(tools):
 def test_what_the_catalogue_does_not_have_is_not_used(tools, options):
     with pytest.raises(ValueError, match="expected"):
         tools.small_config(**options)
+
+
+def test_the_linear_path_speaks_in_the_head_and_leaves_out_the_user_in_training(tools):
+    ranker = tools.make_ranker(linear_regularisation=1.0, id_dropout=0.0)
+    path, inputs = ranker.linear_path, tools.request()
+    before = ranker(inputs).numpy()
+    rng = np.random.default_rng(2)
+    ranker.count([Shopper(rng.integers(0, 6, 5), np.array([], int), key) for key in range(12)])
+    assert np.abs(ranker(inputs) - before)[0].max() > 1e-4  # the others have no history of known items
+    answers = []
+    for training in (False, True):
+        found = ranker.encode_user(inputs, training=training).features[..., -path.width :]
+        users = inputs[features.USER_KEY_XF] if training else None
+        positions = inputs[features.HISTORY_ITEMS_XF] - features.FIRST_KNOWN_ID
+        kept = ranker.item_encoder.kept()  # two of the items never sold in training
+        expected = path(tf.maximum(positions, -1), inputs[features.HISTORY_GAPS_XF], users, kept, training=training)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        answers.append(found.numpy())
+    assert np.abs(answers[0] - answers[1]).max() > 1e-3

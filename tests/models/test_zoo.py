@@ -328,7 +328,7 @@ def test_what_cannot_be_built_is_one_sentence(tools):
     with pytest.raises(ValueError, match=r"expected a weight for `losses\.binary` or `losses\.listwise`"):
         registry.entry("din").build(registry.entry("din").options(), SIZES, LossOptions())
     large = dataclasses.replace(SIZES, items=30_001)
-    with pytest.raises(ValueError, match=r"expected at most 30,000, not 30,001"):
+    with pytest.raises(ValueError, match=r"expected at most 30,000 items, not 30,001"):
         registry.entry("ease").build(registry.entry("ease").options(), large, LossOptions())
 
 

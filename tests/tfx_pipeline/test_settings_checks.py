@@ -33,6 +33,14 @@ def test_what_only_a_model_of_users_can_do_is_refused_for_others():
     assert settings_lib.from_dict({**content, "train": train}).train.adversarial.kind == "fgm"
 
 
+def test_a_slate_is_read_only_where_it_is_what_was_shown():
+    content = {"name": "t", "model": {"entry": "click_classifier", "use_slate": True}}
+    content["train"] = {"monitor": "gauc", "losses": {"binary": 1.0}}
+    with pytest.raises(settings_lib.SettingsError, match=r"`decisions.negatives` is 99, .* expected 0 with it"):
+        settings_lib.from_dict(content)
+    assert settings_lib.from_dict({**content, "decisions": {"negatives": 0}}).model.use_slate
+
+
 def _read(train):
     model = {"entry": "sasrec"} if train.get("xla") else {}
     return settings_lib.from_dict({"name": "t", "model": model, "train": train})
@@ -136,7 +144,7 @@ RELATIONS = {"relations": {"path": "relations.csv"}, "item_relations": True}
                 "model": {"use_relations": True, "item_text": "table", "text_encoder": {"trainable": "frozen"}},
                 "train": {"xla": True},
             },
-            "`use_relations`, `neighbours` or `content_neighbours`",
+            "`use_relations`, `neighbours`, `content_neighbours` or `linear_regularisation`",
         ),
     ],
 )
