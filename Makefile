@@ -65,7 +65,7 @@ test: $(STAMP) ## lint, types, tests (the end-to-end pipeline too), and the whee
 	step "Format" .venv/bin/ruff format --check .
 	step "Types" .venv/bin/mypy
 	# What shares the run of a pipeline stays in one process, and so does a file; tests/conftest.py has groups and order.
-	step "Tests" $(PYTHON) -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder --durations=10
+	step "Tests" $(PYTHON) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations=10
 	step "Wheel" $(MAKE) --no-print-directory test-wheel
 
 test-long: $(STAMP) ## the tests that take minutes each

@@ -27,7 +27,7 @@ queries of so many words. Its baselines are also BM25 over words (rank-bm25) and
 Task `logged_search`, for configurations that cut by time into sessions: what people typed first after `eval_until`;
 what they then clicked, put into the cart or bought is to be found, `graded_ndcg@10` with gain 1, 3 and 7.
 
-`--ablations` also fits and scores the model without each of its parts, on the examples of the last pipeline run;
+`--ablations` also fits and scores the model without each part that it has, on the examples of the last pipeline run;
 `--variant NAME=KEY=VALUE` (several allowed) any other change of settings; `--model NAME` another entry of the zoo, with
 the settings of configs/models/NAME.yaml and of the configuration's `models.NAME`. See `benchmarks.variants`. Each is
 fitted once for each `--seed` (as its settings say without), the configuration itself too; `--final` scores each fit,
@@ -177,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="ask for what `eval` decisions are about: for tuning, on a model that was not fitted on it "
         "(the counting baselines' decay is chosen on it)",
     )
-    parser.add_argument("--ablations", action="store_true", help="fit and score the model without each of its parts")
+    parser.add_argument("--ablations", action="store_true", help="fit and score the model without each part it has")
     parser.add_argument(
         "--variant", action="append", default=[], metavar="NAME=KEY=VALUE[,…]", help="fit and score other settings too"
     )
@@ -240,8 +240,8 @@ def _run(options: argparse.Namespace, emit: Callable[[dict[str, Any]], None]) ->
         for line in lines:
             emit(line)
     again = options.seed or options.final or options.ablations
-    texts = [*([f"{variants.ALL_PARTS}="] if again else ()), *(variants.ABLATIONS if options.ablations else ())]
-    chosen = [variants.parse(text, settings, options.config) for text in texts]
+    chosen = [variants.parse(f"{variants.ALL_PARTS}=", settings, options.config)] if again else []
+    chosen += variants.ablations(settings, options.config) if options.ablations else []
     chosen += [variants.entry(name, place) for name in options.model]
     chosen += [variants.parse(text, settings, options.config) for text in options.variant]
     if not chosen:

@@ -29,12 +29,15 @@ from tfx_pipeline.settings import Settings, SettingsError
 #: Name of the configuration as it is, fitted by the same way as what it is compared with.
 ALL_PARTS = "all_parts"
 
-#: The parts of the flagship switched off, one at a time, and the paths of repeats, popularity and words together.
+#: The parts of the flagship switched off, one at a time, and the paths of repeats, popularity and query words together.
 ABLATIONS = (
     "no_profile_encoder=model.use_profile=false",
     "no_slice_autoencoder=model.use_autoencoder=false",
     "no_merge=model.use_merge=false",
     "no_cooccurrence=model.use_cooccurrence=false",
+    "no_linear=model.linear_regularisation=0",
+    "no_evidence=model.neighbours=0,model.content_neighbours=0",
+    "no_item_text=model.item_text=none,model.use_words=false",
     "no_explicit_paths=model.use_copy=false,model.use_mixture=false,model.use_popularity=false,model.use_lexical=false",
 )
 
@@ -98,6 +101,12 @@ def parse(text: str, settings: Settings, origin: str) -> Variant:
         except yaml.YAMLError:
             raise SettingsError(f"variant {name}: {change!r} has no value that YAML reads; expected one.") from None
     return Variant(name, settings_lib.from_dict(content, f"{origin}, variant {name}"))
+
+
+def ablations(settings: Settings, origin: str) -> list[Variant]:
+    """The variants of `ABLATIONS` that differ from the configuration: a part that is off in it cannot be left out."""
+    found = [parse(text, settings, origin) for text in ABLATIONS]
+    return [variant for variant in found if variant.settings != settings]
 
 
 def entry(name: str, place: local_runner.Place) -> Variant:

@@ -1,9 +1,11 @@
 """How all tests run: properties without a clock, and the slowest first where processes share the tests."""
 
 import pathlib
+from typing import Any
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile(
@@ -23,17 +25,23 @@ SLOWEST = (
 assert all((pathlib.Path(__file__).parents[1] / name).exists() for name in SLOWEST)
 
 
-@pytest.hookimpl(tryfirst=True)
+class Scheduler(LoadFileScheduling):
+    """Hands out files whole (`--dist loadfile`), and what is end to end as if it were one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _group(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduler | None:
+    return Scheduler(config, log) if config.getoption("dist") == "loadfile" else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Groups and order for processes that share the tests (`--dist loadgroup`); what is end to end is one group."""
     if hasattr(config, "workerinput"):  # in a process of pytest-xdist
         place = {name: number for number, name in enumerate(SLOWEST)}
-        groups = {item: _group(item) for item in items}
-        for item, group in groups.items():
-            item.add_marker(pytest.mark.xdist_group(group))
-        items.sort(key=lambda item: place.get(groups[item], len(SLOWEST)))
+        items.sort(key=lambda item: place.get(_group(item.nodeid), len(SLOWEST)))
 
 
-def _group(item: pytest.Item) -> str:
-    name = item.nodeid.partition("::")[0]
+def _group(nodeid: str) -> str:
+    name = nodeid.partition("::")[0]
     return END_TO_END if name.startswith(END_TO_END) else name

@@ -27,10 +27,28 @@ def test_a_list_may_hold_commas():
     assert changed.train.epochs == 3
 
 
+EVERYTHING = {"linear_regularisation": 100.0, "neighbours": 5, "use_words": True}
+
+
 def test_every_ablation_can_be_read_and_differs():
-    found = [variants.parse(text, BASE, "c") for text in (f"{variants.ALL_PARTS}=", *variants.ABLATIONS)]
-    assert len({str(variant.settings) for variant in found}) == len(found)
-    assert found[0].settings == BASE
+    base = settings.from_dict({"name": "x", "model": EVERYTHING})
+    found = variants.ablations(base, "c")
+    assert [variant.name for variant in found] == [text.partition("=")[0] for text in variants.ABLATIONS]
+    assert len({str(variant.settings) for variant in (*found, variants.parse("all=", base, "c"))}) == len(found) + 1
+
+
+@pytest.mark.parametrize(
+    "off, names",
+    [
+        ({"linear_regularisation": 0.0}, {"no_linear"}),
+        ({"neighbours": 0}, {"no_evidence"}),
+        ({"use_profile": False, "use_merge": False}, {"no_profile_encoder", "no_merge"}),
+        ({"use_words": False}, set()),  # BERT's reading of the items' texts is still there to be left out
+    ],
+)
+def test_a_part_that_is_off_is_not_left_out_once_more(off, names):
+    found = variants.ablations(settings.from_dict({"name": "x", "model": {**EVERYTHING, **off}}), "c")
+    assert {text.partition("=")[0] for text in variants.ABLATIONS} - {variant.name for variant in found} == names
 
 
 @pytest.mark.parametrize(
