@@ -226,9 +226,9 @@ def _run(options: argparse.Namespace, emit: Callable[[dict[str, Any]], None]) ->
     _say(f"Reading {place.data} …")
     tables = read(settings.data, place.data)
     protocol = checked(build_protocol(options.task, settings, tables, options.validation))
-    line, rankings = _evaluate_servable(model, settings, protocol)
+    servable_line, rankings = _evaluate_servable(model, settings, protocol)
     _write(rankings, out)
-    emit(line)
+    emit(servable_line)
     if options.baselines:
         if isinstance(protocol, NextBasket):
             lines = evaluate_baselines(settings, tables, protocol)
@@ -239,7 +239,9 @@ def _run(options: argparse.Namespace, emit: Callable[[dict[str, Any]], None]) ->
             lines = itertools.chain(evaluate_sequence_baselines(settings, tables, protocol), more)
         for line in lines:
             emit(line)
-    again = options.seed or options.final or options.ablations
+    # What was pushed may know the validation events.
+    held_out = options.held_out and servable_line["final"] is not False
+    again = options.seed or options.final or held_out or options.ablations
     chosen = [variants.parse(f"{variants.ALL_PARTS}=", settings, options.config)] if again else []
     chosen += variants.ablations(settings, options.config) if options.ablations else []
     chosen += [variants.entry(name, place) for name in options.model]

@@ -80,14 +80,17 @@ def read(file: pathlib.Path) -> list[Line]:
 
 
 def rows(lines: Iterable[Line]) -> list[Row]:
-    """Lines of the same model together, the best NDCG@10 first."""
+    """Lines of the same model together, the newest of each seed, the best NDCG@10 first."""
     found: dict[tuple[str, bool], Row] = {}
     for line in lines:
         variant = line.get("variant")
         # The configuration fitted again, with another seed, is no other model than what was pushed.
         name = line["model"] if variant in (None, variants.ALL_PARTS) else variant
         key = (str(name), bool(line.get("final")))
-        found.setdefault(key, Row(*key, [])).lines.append(line)
+        row = found.setdefault(key, Row(*key, []))
+        # What was pushed and its configuration fitted again with the same seed are one fit.
+        row.lines[:] = [other for other in row.lines if line.get("seed") is None or other.get("seed") != line["seed"]]
+        row.lines.append(line)
     return sorted(found.values(), key=lambda row: -statistics.mean(row.values("ndcg@10") or [0.0]))
 
 

@@ -37,7 +37,7 @@ class ClickClassifier(CandidateModel):
 
     Call arguments:
       inputs: transformed features by the names of `models.features`: `profile_tokens_xf` [B, L], `query_tokens_xf`,
-        `history_*_xf` [B, H], one int [B] per context column, `candidate_items_xf` [B, N],
+        `history_*_xf` [B, H], `request_day_xf` [B], one int [B] per context column, `candidate_items_xf` [B, N],
         `candidate_text_positions_xf` [B, M] (-1: none) and `candidate_tokens_xf` [B, M, T].
 
     Returns:
@@ -95,7 +95,7 @@ class ClickClassifier(CandidateModel):
         super().set_catalogue(table, sales, first_day)
         self.item_tokens.assign(table.tokens)
         if self.evidence is not None:
-            self.evidence.set_table(table, sales)
+            self.evidence.set_table(table, sales, first_day)
 
     def call(self, inputs: Tensors, training: bool = False) -> tf.Tensor:
         places = tf.where(inputs[features.CANDIDATE_ITEMS_XF] > features.PADDING_ID)
@@ -161,6 +161,7 @@ class ClickClassifier(CandidateModel):
             query=inputs[features.QUERY_TOKENS_XF],
             profile=inputs[features.PROFILE_TOKENS_XF],
             context={column: inputs[features.context_xf(column)] for column in self._sizes.context},
+            day=inputs[features.REQUEST_DAY_XF],
             shown=catalogue_rows(inputs[features.CANDIDATE_ITEMS_XF]),
         )
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 from models import features
 from models.item_encoder import ItemEncoder, ItemTable
 from models.lexical_path import LexicalPath
+from models.paths import PopularityPath
 from models.sizes import Sizes
 from models.word_bag import WordBag
 
@@ -26,6 +27,7 @@ class UserSide:
       gaps: float [B, H], ages of the events in days.
       query, profile: int [B, …], tokens.
       context: name of each context column -> int [B].
+      day: int [B], of the request, days since 1970-01-01 UTC.
       shown: int [B, N], rows of the catalogue of the decision's candidates, -1 for none.
     """
 
@@ -35,6 +37,7 @@ class UserSide:
     query: tf.Tensor
     profile: tf.Tensor
     context: dict[str, tf.Tensor]
+    day: tf.Tensor
     shown: tf.Tensor
 
 
@@ -47,9 +50,10 @@ class ClickEvidence(tf.keras.layers.Layer):
     text's weight that the title covers and that any title does (`LexicalPath`), whether there is a query, how long the
     history is, for each τ log(1 + Σ exp(-age/τ)) over the history's events of the same item, category and brand, the
     squared distance of the item's scaled price from the history's mean one, and how often the item was chosen by
-    anybody, ln(1 + n) over its mean. With `use_slate` also what is shown beside the item: the share of the other
-    candidates of its category and of its brand, and the greatest share that one category has of all candidates. A shop
-    that shows what it takes a shopper to want says so by what it shows.
+    anybody in windows before the day of the request (`PopularityPath`; what is asked about is not among them). With
+    `use_slate` also what is shown beside the item, of the candidates that the catalogue knows: the share of the others
+    of its category and of its brand, and the greatest share that one category has of all. A shop that shows what it
+    takes a shopper to want says so by what it shows.
 
     An item that the catalogue does not know has the words of its title alone.
 
@@ -61,6 +65,7 @@ class ClickEvidence(tf.keras.layers.Layer):
       dropout: of the item vectors in r and u, and of the hidden layers.
       id_dropout: share of item ids hidden in training.
       use_slate: read what is shown beside an item.
+      popularity_days: lengths of the windows, in days.
 
     Call arguments:
       user: `UserSide` of B users.
@@ -77,7 +82,7 @@ class ClickEvidence(tf.keras.layers.Layer):
     Example:
       >>> shop = Sizes(2, 3, 2, 2, 2, 2, {}, wordpieces=9, special_tokens=(0,), text_length=3, days=1)
       >>> none, text = tf.constant([[-1]]), tf.constant([[5, 6, 0]])
-      >>> user = UserSide(none, none + 1, tf.zeros([1, 1]), text, text, {}, shown=tf.constant([[1, -1]]))
+      >>> user = UserSide(none, none + 1, tf.zeros([1, 1]), text, text, {}, tf.constant([1]), tf.constant([[1, -1]]))
       >>> titles = tf.constant([[5, 0, 0], [0, 0, 0]])
       >>> ClickEvidence(shop)(user, tf.constant([0, 0]), tf.constant([1, -1]), titles).shape
       TensorShape([2])
@@ -96,6 +101,7 @@ class ClickEvidence(tf.keras.layers.Layer):
         dropout: float = 0.2,
         id_dropout: float = 0.1,
         use_slate: bool = False,
+        popularity_days: Sequence[int] = (7, 30, 365),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -127,6 +133,9 @@ class ClickEvidence(tf.keras.layers.Layer):
         self.lexical_path = LexicalPath(
             shop.wordpieces, shop.items, shop.text_length, shop.special_tokens, name="lexical_path"
         )
+        self.popularity_path = PopularityPath(
+            shop.items, shop.days, popularity_days, dtype="float32", name="popularity_path"
+        )
         self.context_embeddings = {
             column: tf.keras.layers.Embedding(size, dimension, dtype=policy, name=f"{column}_embedding")
             for column, size in sorted(shop.context.items())
@@ -147,11 +156,8 @@ class ClickEvidence(tf.keras.layers.Layer):
         for embedding in self.context_embeddings.values():
             embedding.build([None])
         self.type_weights = self.add_weight(name="type_weights", shape=[self._sizes.event_types], initializer="ones")
-        self.chosen = self.add_weight(
-            name="chosen", shape=[self._sizes.items], initializer="zeros", trainable=False, dtype="float32"
-        )
         self.taste.build([None, self.dimension])
-        numbers = 8 + 3 * len(self.decay_days) + 3 * self.use_slate
+        numbers = 7 + 3 * len(self.decay_days) + self.popularity_path.width + 3 * self.use_slate
         self.wide.build([None, numbers])
         width = 2 * self.dimension + numbers
         for layer in self.layers_of_head:
@@ -160,10 +166,9 @@ class ClickEvidence(tf.keras.layers.Layer):
         self.out.build([None, width])
         super().build(input_shape)
 
-    def set_table(self, table: ItemTable, sales: np.ndarray) -> None:
-        """Stores what is known of the items, and how often they were chosen, [days, V]."""
-        counted = np.log1p(sales.sum(0))
-        self.chosen.assign(counted / max(counted.mean(), 1e-6))
+    def set_table(self, table: ItemTable, sales: np.ndarray, first_day: int) -> None:
+        """Stores what is known of the items, how often they were chosen, [days, V], and the first of these days."""
+        self.popularity_path.set_table(sales, first_day)
         self.item_inputs.set_table(table)
         self.lexical_path.set_table(table.tokens)
 
@@ -174,7 +179,8 @@ class ClickEvidence(tf.keras.layers.Layer):
         items = self.item_inputs(None, known, training=training) * tf.cast(rows >= 0, self.compute_dtype)[:, tf.newaxis]
         items = self.drop(items + self.words(tokens), training=training)
         joined = [items * tf.gather(self._taste(user, training), owners), items]
-        found = [self._matches(user, owners, tokens), self._habits(user, owners, rows)]
+        trend = self.popularity_path.of_pairs(tf.gather(user.day, owners), rows)
+        found = [self._matches(user, owners, tokens), self._habits(user, owners, rows), trend]
         if self.use_slate:
             found.append(self._slate(user.shown, owners, rows))
         numbers = tf.concat(found, -1)
@@ -208,7 +214,7 @@ class ClickEvidence(tf.keras.layers.Layer):
         return tf.concat([tf.stack(found, -1), tf.gather(of_user, owners)], -1)
 
     def _habits(self, user: UserSide, owners: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-        """What the history says of item, category, brand and price: float32 [P, 3·τ + 2]."""
+        """What the history says of item, category, brand and price: float32 [P, 3·τ + 1]."""
         positions = tf.gather(user.positions, owners)
         real = tf.logical_and(positions >= 0, rows[:, tf.newaxis] >= 0)
         events, item = tf.maximum(positions, 0), tf.maximum(rows, 0)[:, tf.newaxis]
@@ -223,8 +229,7 @@ class ClickEvidence(tf.keras.layers.Layer):
         counted = tf.cast(real, tf.float32)
         usual = tf.math.divide_no_nan(tf.reduce_sum(tf.gather(prices, events) * counted, 1), tf.reduce_sum(counted, 1))
         distance = tf.square(tf.gather(prices, item[:, 0]) - usual) * tf.reduce_max(counted, 1)
-        often = tf.where(rows >= 0, tf.gather(self.chosen, item[:, 0]), 0.0)
-        return tf.concat([*found, tf.stack([tf.minimum(distance, 9.0), often], -1)], -1)
+        return tf.concat([*found, tf.minimum(distance, 9.0)[:, tf.newaxis]], -1)
 
     def _slate(self, shown: tf.Tensor, owners: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
         """What the other candidates have in common with each: float32 [P, 3]."""
@@ -252,4 +257,5 @@ class ClickEvidence(tf.keras.layers.Layer):
             "dropout": self.dropout,
             "id_dropout": self.id_dropout,
             "use_slate": self.use_slate,
+            "popularity_days": self.popularity_path.windows,
         }

@@ -51,7 +51,7 @@ class EvidencePath(tf.keras.layers.Layer):
       float32 [B, V] or [B, R].
 
     Raises:
-      ValueError: for fewer than two folds.
+      ValueError: for fewer than two folds, or training without `users` or before `count`.
 
     Example:
       >>> path = EvidencePath(items=3, number=2, content=0)
@@ -166,7 +166,9 @@ class EvidencePath(tf.keras.layers.Layer):
         row, age = tf.cast(events[:, 0], tf.int32), tf.gather_nd(newer, events)[:, tf.newaxis]
         places = tf.gather_nd(positions, events)
         tables, first = self._tables, tf.zeros([batch], tf.int32)
-        if training and self._training.tables is not None:
+        if training:
+            if users is None or self._training.tables is None:
+                raise ValueError("the user's own answers cannot be left out; expected `users`, and `count` before.")
             tables = self._training.tables
             first = tf.cast(tf.math.floormod(users, self.folds), tf.int32) * self.items
             places += tf.gather(first, row)

@@ -72,7 +72,7 @@ CANDIDATE_TOKENS_XF = "candidate_tokens_xf"  # int64 [P * title_length], one tex
 PROFILE_POOLED_XF = "profile_pooled_xf"  # float [h]: pooled BERT states, computed once when BERT is frozen
 QUERY_POOLED_XF = "query_pooled_xf"  # float [h]
 LABEL_STRENGTHS_XF = "label_strengths_xf"  # int64 [N]: place in `decisions.label_strengths` from 1, 0 = no positive
-USER_KEY_XF = "user_key_xf"  # int64 [1]: hash of the user id; tells decisions of one user, no model reads it
+USER_KEY_XF = "user_key_xf"  # int64 [1]: hash of the user id; tells decisions of one user; no score depends on it
 REQUEST_DAY_XF = "request_day_xf"  # int64 [1]: days since 1970-01-01 UTC
 ITEM_CATEGORY_XF = "item_category_xf"  # int64 [1]
 ITEM_BRAND_XF = "item_brand_xf"  # int64 [1]

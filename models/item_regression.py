@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+import scipy.linalg
 import scipy.sparse as sparse
 
 #: Items of which a number per pair is held.
@@ -19,7 +20,7 @@ def item_weights(sequences: Iterable[np.ndarray], items: int, regularisation: fl
     Args:
       sequences: int [n] each, rows of the catalogue, one a user.
       items: V, at most `MOST_ITEMS`.
-      regularisation: λ.
+      regularisation: λ, above 0.
 
     Raises:
       ValueError: for a larger catalogue.
@@ -35,12 +36,13 @@ def item_weights(sequences: Iterable[np.ndarray], items: int, regularisation: fl
     shape = (len(users), items)
     places = (np.concatenate([*users, np.empty(0, int)]), np.concatenate([*had, np.empty(0, int)]))
     chosen = sparse.csr_matrix((np.ones(len(places[0])), places), shape=shape)
-    gram = np.asarray((chosen.T @ chosen).todense())
+    gram = (chosen.T @ chosen).toarray(order="F")
     gram[np.diag_indices(items)] += regularisation
-    inverse = np.linalg.inv(gram)
-    weights = inverse / -np.diag(inverse)
+    # In place where that can be: each of these is V² numbers of 8 bytes.
+    weights = scipy.linalg.inv(gram, overwrite_a=True)
+    weights /= -np.diag(weights).copy()
     weights[np.diag_indices(items)] = 0
-    return weights.astype(np.float32)
+    return weights.astype(np.float32, order="C")
 
 
 def check_size(items: int) -> None:

@@ -21,12 +21,14 @@ class LinearPath(tf.keras.layers.Layer):
     of items cannot tell.
 
     In training a decision is described with weights of the users outside of its own user's fold (cross-fitting): its
-    answer stands in the others. What is said of an item whose id is hidden (`kept`) is hidden too.
+    answer stands in the others. What is said of an item whose id is hidden (`kept`) is hidden too. Asked of a user who
+    was counted, the weights know that the items of the history go together, so what they say of an item that is in it
+    is larger than in training: `Ranker` reads what they say of the others.
 
     Args:
       items: V; V² numbers are held, in training `folds` + 1 times.
-      regularisation: λ.
-      half_lives: h, in days.
+      regularisation: λ, above 0.
+      half_lives: h, in days, above 0.
       folds: of users.
 
     Call arguments:
@@ -40,7 +42,8 @@ class LinearPath(tf.keras.layers.Layer):
       float32 [B, V or R, width], width being 1 and the number of half-lives.
 
     Raises:
-      ValueError: for fewer than two folds, or a catalogue that is too large.
+      ValueError: for a λ or a half-life that is not above 0, fewer than two folds, a catalogue that is too large, or
+        training without `users` or before `count`.
 
     Example:
       >>> path = LinearPath(items=3, regularisation=1.0, half_lives=())
@@ -63,6 +66,10 @@ class LinearPath(tf.keras.layers.Layer):
         super().__init__(**{"dtype": "float32", **kwargs})
         if folds < 2:
             raise ValueError(f"folds must be at least 2, not {folds}.")
+        if regularisation <= 0 or any(days <= 0 for days in half_lives):
+            raise ValueError(
+                f"regularisation is {regularisation} and half_lives are {tuple(half_lives)}; expected numbers above 0."
+            )
         check_size(items)
         self.items = items
         self.regularisation = regularisation
@@ -92,8 +99,11 @@ class LinearPath(tf.keras.layers.Layer):
             return item_weights(others, self.items, self.regularisation)
 
         self.matrix.assign(weights(None))
-        matrices = np.concatenate([weights(fold) for fold in range(self.folds)])
-        self._training.matrices = tf.Variable(matrices, trainable=False)
+        if self._training.matrices is None:
+            shape = [self.folds * self.items, self.items]
+            self._training.matrices = tf.Variable(tf.zeros(shape), trainable=False)
+        for fold in range(self.folds):
+            self._training.matrices[fold * self.items : (fold + 1) * self.items].assign(weights(fold))
 
     def call(
         self,
@@ -107,7 +117,9 @@ class LinearPath(tf.keras.layers.Layer):
         positions = tf.cast(positions, tf.int64)
         batch = tf.shape(positions, tf.int64)[0]
         matrix, fold = tf.convert_to_tensor(self.matrix), tf.zeros([batch], tf.int64)
-        if training and self._training.matrices is not None:
+        if training:
+            if users is None or self._training.matrices is None:
+                raise ValueError("the user's own answers cannot be left out; expected `users`, and `count` before.")
             matrix = tf.convert_to_tensor(self._training.matrices)
             fold = tf.cast(tf.math.floormod(users, self.folds), tf.int64)
         events = tf.where(positions >= 0)

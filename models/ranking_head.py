@@ -12,8 +12,9 @@ class RankingHead(tf.keras.layers.Layer):
     """score(u, r) = (1 - g)·(A + s·cos) + MLP(f), with A = (W_u·u)·B·(W_r·r)ᵀ.
 
     A is bilinear, cos the cosine of the two projected vectors with a learned scale s, f the candidate-history
-    interactions (repeat and popularity features), and g marks items of the user's own history: there the explicit
-    path decides alone, because training on overlapping windows lets vectors memorise what a user is about to repeat.
+    interactions (repeats, popularity, what the linear path says), and g marks items of the user's own history: there
+    the explicit path decides alone, because training on overlapping windows lets vectors memorise what a user is about
+    to repeat.
 
     With T tasks (click, purchase, ...) task t has a score of its own: W_u·u is W_u·u + D_t·u + b_t in it, and the last
     layer of the MLP gains o_t; D_t, b_t and o_t start at 0. Each of these scores is linear in what the task changes

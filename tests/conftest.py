@@ -5,7 +5,6 @@ from typing import Any
 
 import hypothesis
 import pytest
-from xdist.scheduler import LoadFileScheduling
 
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile(
@@ -25,14 +24,15 @@ SLOWEST = (
 assert all((pathlib.Path(__file__).parents[1] / name).exists() for name in SLOWEST)
 
 
-class Scheduler(LoadFileScheduling):
+@pytest.hookimpl(optionalhook=True)  # without pytest-xdist nobody asks
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Hands out files whole (`--dist loadfile`), and what is end to end as if it were one."""
+    from xdist.scheduler import LoadFileScheduling
 
-    def _split_scope(self, nodeid: str) -> str:
-        return _group(nodeid)
+    class Scheduler(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
 
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduler | None:
     return Scheduler(config, log) if config.getoption("dist") == "loadfile" else None
 
 

@@ -356,7 +356,7 @@ def load(path: str | pathlib.Path, entry: str = "") -> Settings:
       entry: another entry of the zoo, on the same data. `ENTRY.yaml` is then included in place of the file that it
         includes from a folder `models`; of the file's own `model`, `train` and `evaluate.slice_thresholds` nothing is
         left, but what `models.ENTRY` says counts (and nothing of its `evaluate` and `serve` if its own entry has
-        another task); the pipeline's name gets `_ENTRY` behind it.
+        another task); the pipeline's name gets `_ENTRY` behind it. "" and the file's own entry leave all as it is.
 
     Raises:
       SettingsError: if a file is missing, is not YAML, or holds an unknown key or an unusable value.
@@ -370,7 +370,11 @@ def load(path: str | pathlib.Path, entry: str = "") -> Settings:
     if entry:
         if entry not in registry.names():
             raise SettingsError(f"the zoo has no entry {entry!r}; expected one of {', '.join(registry.names())}.")
-        own = ("model", "train", *(() if _same_task(path, includes, content, entry) else _OF_A_TASK))
+        named = _own_entry(path, includes, content)
+        entry = "" if entry == named else entry
+    if entry:
+        same_task = named in registry.names() and tasks.task_of(named) is tasks.task_of(entry)
+        own = ("model", "train", *(() if same_task else _OF_A_TASK))
         replaced = [file for file in includes if pathlib.PurePath(file).parent.name == "models"]
         home = pathlib.PurePath(replaced[0]).parent if replaced else pathlib.PurePath("models")
         includes = (*(file for file in includes if file not in replaced), str(home / f"{entry}.yaml"))
@@ -391,13 +395,12 @@ def load(path: str | pathlib.Path, entry: str = "") -> Settings:
     return dataclasses.replace(settings, name=f"{settings.name}_{entry}") if entry else settings
 
 
-def _same_task(path: pathlib.Path, includes: tuple[str, ...], content: dict[str, Any], entry: str) -> bool:
-    """Whether the pipeline does for an entry what it does for the one that a configuration names itself."""
+def _own_entry(path: pathlib.Path, includes: tuple[str, ...], content: dict[str, Any]) -> str:
+    """The entry that a configuration names itself."""
     own: dict[str, Any] = {}
     for part in [*(settings_reader.read_yaml(path.parent / file) for file in includes), content]:
         own = settings_reader.merge(own, {"model": part.get("model", {})})
-    name = own["model"].get("entry", DEFAULT_ENTRY)
-    return name in registry.names() and tasks.task_of(name) is tasks.task_of(entry)
+    return str(own["model"].get("entry", DEFAULT_ENTRY))
 
 
 def from_dict(content: dict[str, Any], origin: str = "settings") -> Settings:

@@ -14,21 +14,26 @@ from models.shopper import Shopper
 _BATCH = 1024
 
 
-def newest_records(files: Sequence[str], transform: tft.TFTransformOutput) -> tf.data.Dataset:
+def newest_records(
+    files: Sequence[str], transform: tft.TFTransformOutput, left_out: np.ndarray | None = None
+) -> tf.data.Dataset:
     """Of each user the decision with the latest day, and of several of that day the one with the longest history.
 
     Args:
       files: TFRecord files (gz) of transformed decisions.
       transform: Transform's output, for the feature spec.
+      left_out: bool [D], decisions that are passed over; None for none.
 
     Returns:
       A dataset of records, in the files' order.
     """
     users, days, events = decision_keys(files, transform)
     order = np.lexsort((np.arange(len(users)), events, days, users))
+    if left_out is not None:
+        order = order[~left_out[order]]
     last = np.ones(len(order), bool)
     last[:-1] = users[order][1:] != users[order][:-1]
-    wanted = np.zeros(len(order), bool)
+    wanted = np.zeros(len(users), bool)
     wanted[order[last]] = True
     return marked_records(files, wanted)
 
@@ -54,16 +59,19 @@ def marked_records(files: Sequence[str], wanted: np.ndarray) -> tf.data.Dataset:
     return tf.data.Dataset.zip((_records(files), flags)).filter(lambda _, flag: flag).map(lambda record, _: record)
 
 
-def read_shoppers(files: Sequence[str], transform: tft.TFTransformOutput) -> Iterator[Shopper]:
+def read_shoppers(
+    files: Sequence[str], transform: tft.TFTransformOutput, left_out: np.ndarray | None = None
+) -> Iterator[Shopper]:
     """Every user once, as far as their newest decision tells; unknown items are left out.
 
     Args:
       files: TFRecord files (gz) of transformed decisions.
       transform: Transform's output, for the feature spec.
+      left_out: bool [D], decisions that are passed over; None for none.
     """
     names = (features.HISTORY_ITEMS_XF, features.CANDIDATE_ITEMS_XF, features.LABEL)
     spec = {name: transform.transformed_feature_spec()[name] for name in (*names, features.USER_KEY_XF)}
-    for records in newest_records(files, transform).batch(_BATCH):
+    for records in newest_records(files, transform, left_out).batch(_BATCH):
         parsed = tf.io.parse_example(records, spec)
         keys = parsed[features.USER_KEY_XF].numpy().ravel().tolist()
         for key, history, candidates, labels in zip(keys, *(_rows(parsed[name]) for name in names), strict=True):

@@ -237,15 +237,16 @@ def fit(
         best = train.averaged_epochs if train.averaging == "best_epochs" and not final else 1
         keeper = CheckpointKeeper(checkpoints, None if final else train.monitor, train.patience, best, averaged)
         validation = None if final else _validation(settings, model, held_out)
+        update = None
+        if base is not None and not isinstance(model, CountedModel):
+            update = Update(base, settings, data.train_files, data.transform, model, catalogue, _texts(model), until)
         if model.counts:
             print("  counting users and items", flush=True)
-            model.count(read_shoppers(data.train_files, data.transform))
-        update = None
+            asked_of_later = None if update is None else update.held_out
+            model.count(read_shoppers(data.train_files, data.transform, asked_of_later))
         if not isinstance(model, CountedModel):
-            if base is not None:
-                update = Update(
-                    base, settings, data.train_files, data.transform, model, catalogue, _texts(model), until
-                ).start(validation)
+            if update is not None:
+                update = update.start(validation)
                 epochs = update.settings.train.epochs if update and not final else epochs
             if update is None and not keeper.state["epochs_done"]:
                 pretrain(

@@ -64,6 +64,7 @@ class Update:
     Attributes:
       settings: those of the update: its epochs and its rate in place of a fit's.
       records: of the decisions that it learns from; None if nothing is new.
+      held_out: bool [D], decisions of yesterday's test, which nothing may be counted of either; None if nothing is new.
       report: what `contract.RUN_FILE` says of it: base, until_day, new, replayed, yesterday (numbers of decisions),
         before and after (NDCG@10 of the whole catalogue on today's and yesterday's test), seconds of training.
     """
@@ -96,7 +97,9 @@ class Update:
             ),
         )
         self.records: tf.data.Dataset | None = None
+        self.held_out: np.ndarray | None = None
         if chosen.new.any():
+            self.held_out = chosen.yesterday
             self.records = marked_records(files, chosen.new | chosen.replayed)
         else:
             print(f"  fitting from scratch: no decision is newer than {base.folder}", flush=True)

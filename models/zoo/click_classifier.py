@@ -30,7 +30,9 @@ class ClickClassifierOptions(ModelOptions):
       decay_days: time constants of the history's sums.
       max_history: newest events that are read.
       id_dropout: share of item ids hidden in training.
-      use_slate: the evidence reads what is shown beside an item, too; for requests whose candidates are what is shown.
+      popularity_days: windows in which it is counted how often an item was chosen.
+      use_slate: the evidence reads what is shown beside an item, too; for requests whose candidates are what is shown,
+        and logs with one slate a session, of at most `decisions.candidates` items.
     """
 
     entry: str = "click_classifier"
@@ -45,6 +47,7 @@ class ClickClassifierOptions(ModelOptions):
     decay_days: tuple[float, ...] = number((7.0, 30.0, 120.0), 1e-3, 1e6)
     max_history: int = number(64, 1, 1e5)
     id_dropout: float = number(0.1, 0, 0.99)
+    popularity_days: tuple[int, ...] = number((7, 30, 365), 1, 1e6)
     use_slate: bool = False
 
     def check(self) -> None:
@@ -90,6 +93,7 @@ def build(options: ClickClassifierOptions, sizes: Sizes, losses: LossOptions) ->
             options.dropout,
             options.id_dropout,
             options.use_slate,
+            options.popularity_days,
             name="evidence",
         )
     return ClickClassifier(

@@ -236,6 +236,19 @@ def test_with_validation_a_variant_is_left_at_its_validation_fit(command, change
     assert [final for _, final in fits] == [None, {"final": False, "best_epoch": 3}]
 
 
+def test_held_out_fits_again_what_was_pushed_with_the_validation_events(command, change, ran, fits, top4, tmp_path):
+    ran(change(train={"final": True}), "train", "eval", "recent", "catalogue")
+    shutil.copytree(top4, tmp_path / "served")
+    for knows, names in ((False, []), (True, ["all_parts"])):
+        (tmp_path / "served" / "7" / contract.RUN_FILE).write_text(json.dumps({"final": knows}))
+        code, (first, *lines), err = command("--servable", tmp_path / "served", "--held-out")
+        assert code == 0, err
+        assert first["final"] == knows and [(line["variant"], line["final"]) for line in lines] == [
+            (name, False) for name in names
+        ]
+    assert [final for _, final in fits] == [None]
+
+
 def test_each_seed_is_fitted_and_with_final_each_twice(command, change, ran, fits, top4, tmp_path):
     ran(change(), "train", "eval", "recent", "catalogue")
     arguments = ("--servable", top4, "--variant", "mine=train.epochs=3", "--seed", 3, "--seed", 4, "--final")

@@ -54,6 +54,12 @@ def test_held_out_and_trained_on_validation_events_are_told_apart():
     assert first.startswith("| `ease` | trained on | .2000") and second.startswith("| `ease` | held out | .1000")
 
 
+def test_what_was_pushed_and_its_configuration_fitted_again_with_the_same_seed_count_once():
+    pushed, again = {**LINES[1]}, {**LINES[1], "variant": "all_parts", "ndcg@10": 0.06}
+    (row,) = table.rows([pushed, again, {**again, "seed": 8, "ndcg@10": 0.1}])
+    assert row.values("seed") == [7, 8] and row.values("ndcg@10") == [0.06, 0.1]
+
+
 def test_an_entry_is_shown_by_what_has_not_seen_the_validation_events():
     held, trained = ({**LINES[0], "final": final, "ndcg@10": value} for final, value in ((False, 0.1), (True, 0.3)))
     assert table.measured({"shop": [trained, held]})[held["model"]]["shop"]["ndcg@10"] == 0.1

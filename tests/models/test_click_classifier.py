@@ -159,6 +159,29 @@ def test_what_is_shown_beside_an_item_is_counted_by_hand(tools):
     np.testing.assert_allclose(found, [*expected, [0, 0, 0], [0, 0, 0], [0, 0, 1], [0, 0, share]], atol=1e-6)
 
 
+def test_how_often_an_item_was_chosen_is_counted_until_the_day_before(tools, inputs):
+    model = make(tools, use_text=False)
+    sales, day = tools.small_sales(), inputs[features.REQUEST_DAY_XF].numpy()[2] - 100
+    assert 0 < day < len(sales)
+    before = model(inputs).numpy()
+    later = np.arange(len(sales))[:, np.newaxis]
+    for since, change in ((day, False), (day - 1, True)):
+        model.set_catalogue(tools.small_table(), np.where(later >= since, sales[:, ::-1] + 1, sales), 100)
+        moved = np.abs(model(inputs).numpy() - before).max(1) > 1e-5
+        assert moved.tolist() == [True, True, change]  # the others are asked later
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_with_half_precision_scores_are_about_the_same(tools, inputs, policy):
+    options = {"use_text": False, "use_slate": True}
+    expected = make(tools, **options)
+    with tools.precision(policy):
+        half = make(tools, **options)
+        half.set_weights(expected.get_weights())
+        found = half(inputs).numpy()
+    np.testing.assert_allclose(found, expected(inputs), atol=0.05 * np.abs(expected(inputs)).max())
+
+
 def test_the_slate_changes_scores_where_it_is_read_and_nowhere_else(tools, inputs):
     ids = inputs[features.CANDIDATE_ITEMS_XF].numpy()
     ids[0, 1] = 5  # of the category of the first candidate, where the one before was not

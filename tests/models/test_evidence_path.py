@@ -179,6 +179,14 @@ def test_after_an_export_as_int8_the_pairs_still_count():
     np.testing.assert_allclose(stored, found.weights, atol=found.weights.max(1).max() / 200)
 
 
+def test_training_needs_users_and_counts(path):
+    expected = "own answers cannot be left out; expected `users`, and `count` before"
+    with pytest.raises(ValueError, match=expected):
+        path(POSITIONS, training=True)
+    with pytest.raises(ValueError, match=expected):
+        EvidencePath(ITEMS, 2, 2)(POSITIONS, tf.constant([0] * len(POSITIONS), tf.int64), training=True)
+
+
 def test_fewer_than_two_folds_are_refused():
     with pytest.raises(ValueError, match="folds must be at least 2, not 1"):
         EvidencePath(ITEMS, 2, 2, folds=1)

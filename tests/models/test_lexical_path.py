@@ -43,6 +43,14 @@ def test_shares_are_those_of_sets_of_words_in_the_table_a_part_of_it_and_for_oth
     np.testing.assert_allclose(found, expected.ravel(), atol=1e-5)
 
 
+def test_the_share_that_some_item_holds_by_sets(path):
+    held = {word for row in TABLE.tolist() for word in row}
+    queries = [[3, 1, 8, 3], [1, 8, 0, 0], [4, 5, 6, 2], [0, 2, 0, 2]]
+    expected = [share(query, held) for query in queries]
+    np.testing.assert_allclose(path.held_share(tf.constant(queries)), expected, atol=1e-6)
+    assert 0 < expected[0] < 1 and expected[1:] == [0, pytest.approx(1), 0]
+
+
 def test_weights_of_words_that_are_in_the_query_and_in_items_learn(path):
     with tf.GradientTape() as tape:
         covered = path(tf.constant([[3, 7, 0, 0]]))[0, 3] + path(tf.constant([[3, 7, 0, 0]]))[0, 0]

@@ -62,6 +62,18 @@ def test_in_training_a_user_is_described_by_other_folds(path):
         sums = item_weights(others, 6, 0.7)[[2, 4]].sum(0)
         np.testing.assert_allclose(found[row, :, 0], np.sign(sums) * np.sqrt(np.abs(sums)), atol=1e-5)
     assert np.abs(found[0] - found[1]).max() > 0.01
+    rows, users = [5, 0, 3], tf.constant([7, 14], tf.int64)
+    part = path(positions, gaps, users=users, rows=tf.constant(rows), training=True)
+    np.testing.assert_allclose(part, found[:, rows], atol=1e-6)
+
+
+def test_training_needs_users_and_counts(path):
+    positions, gaps = tf.constant([[2]]), tf.zeros([1, 1])
+    expected = "own answers cannot be left out; expected `users`, and `count` before"
+    with pytest.raises(ValueError, match=expected):
+        path(positions, gaps, training=True)
+    with pytest.raises(ValueError, match=expected):
+        LinearPath(6, 1.0)(positions, gaps, users=tf.constant([7], tf.int64), training=True)
 
 
 def test_it_comes_back_from_its_configuration(path):
@@ -75,5 +87,8 @@ def test_it_comes_back_from_its_configuration(path):
 def test_what_cannot_be_is_one_sentence():
     with pytest.raises(ValueError, match="folds must be at least 2, not 1"):
         LinearPath(6, 1.0, folds=1)
+    for regularisation, half_lives in ((0.0, (30.0,)), (1.0, (0.0,))):
+        with pytest.raises(ValueError, match="expected numbers above 0"):
+            LinearPath(6, regularisation, half_lives)
     with pytest.raises(ValueError, match="a number for each pair of them; expected at most 30,000 items, not 30,001"):
         LinearPath(30_001, 1.0)

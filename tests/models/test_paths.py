@@ -78,6 +78,13 @@ def test_popularity_is_the_share_of_the_days_before(popularity_path, day):
         np.testing.assert_allclose(popularity_path(tf.constant([day]))[0, :, place], np.log1p(2000 * share), rtol=1e-5)
 
 
+def test_pairs_of_a_day_and_an_item_have_what_the_catalogue_has(popularity_path):
+    days, rows = np.array([90, 101, 102, 110, 103]), np.array([0, 2, 1, 0, -1])
+    expected = popularity_path(tf.constant(days)).numpy()[range(5), rows] * (rows >= 0)[:, np.newaxis]
+    np.testing.assert_allclose(popularity_path.of_pairs(tf.constant(days), tf.constant(rows)), expected, rtol=1e-6)
+    assert expected[1:4].any(1).all()
+
+
 @pytest.mark.parametrize("day", [101, 102, 103])
 def test_sales_of_the_day_itself_and_later_are_not_seen(popularity_path, day):
     before = popularity_path(tf.constant([day])).numpy()

@@ -60,6 +60,9 @@ EVERY_LOSS = {"all", "no_copy", "no_paths"}
 def test_builds_and_two_steps_lower_the_loss(tools, encoder, name):
     short = {} if name in EVERY_LOSS else {"loss_weights": SHORT}
     ranker = tools.make_ranker(encoder=encoder, **{**short, **SWITCHES[name]})
+    if ranker.counts:
+        rng = np.random.default_rng(2)
+        ranker.count([Shopper(rng.integers(0, 6, 5), np.array([], int), key) for key in range(12)])
     inputs, labels = tools.pooled_request(ranker), tf.constant(tools.labels)
     ranker.compile(optimizer=tf.keras.optimizers.legacy.Adam(0.0001), run_eagerly=True)
     before = {k: float(v) for k, v in ranker.compute_losses(inputs, labels, training=False).items()}

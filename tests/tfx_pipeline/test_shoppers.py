@@ -2,6 +2,7 @@
 
 import types
 
+import numpy as np
 import tensorflow as tf
 
 from models import features
@@ -48,6 +49,9 @@ def test_the_latest_day_counts_and_of_one_day_the_longest_history(tmp_path):
     second = _write(tmp_path / "2", [_record(8, 9, [4]), _record(7, 4, [2, 3, 9]), _record(9, 0, [])])
     found = _days_and_histories(shoppers.newest_records([first, second], TRANSFORM))
     assert found == [(9, [4, 5]), (5, [2, 3]), (0, [])]
+    left_out = np.array([False, True, False, False, True, True])
+    found = _days_and_histories(shoppers.newest_records([first, second], TRANSFORM, left_out))
+    assert found == [(5, [2, 3]), (9, [4])]
 
 
 def test_shoppers_have_rows_of_the_catalogue_and_nothing_unknown(tmp_path):
