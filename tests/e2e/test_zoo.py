@@ -22,6 +22,8 @@ from tfx_pipeline.export_settings import WEIGHT_KINDS, ExportSettings
 CONTEXT = ("country", "gender", "age_band")
 OTHERS = [name for name in registry.names() if name != "slice_ranker"]  # which the tiny pipeline itself runs with
 ENTRIES = [name for name in OTHERS if registry.entry(name).task == "ranking"]
+#: Of those whose model is of the same class as another's; what is their own is tested in tests/models.
+ALIKE = {"gru4rec", "bert4rec", "popularity", "personal_frequency"}
 CLICKS = [name for name in OTHERS if registry.entry(name).task == "click"]
 SHORT = {"epochs": 1, "batch_size": 64, "validation_decisions": 50}
 MOMENT = 1_711_000_000
@@ -45,7 +47,9 @@ def _request(item_ids):
     )
 
 
-@pytest.mark.parametrize("name", ENTRIES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] if name in ALIKE else []) for name in ENTRIES]
+)
 def test_an_entry_is_fitted_exported_and_asked(tiny, name, tmp_path):
     run = tiny.last_run()
     splits = [f"{run['transformed_examples']}/Split-{split}/*" for split in ("train", "eval", "catalogue")]

@@ -575,7 +575,7 @@ def test_a_frozen_encoder_reads_what_is_used_and_every_text_of_a_chunk_once(data
     assert sorted(map(tuple, read)) == sorted(different)
 
 
-@pytest.mark.parametrize("parts", [{}, {"accumulate": 2, "batch_size": 6}])
+@pytest.mark.parametrize("parts", [{}, pytest.param({"accumulate": 2, "batch_size": 6}, marks=pytest.mark.long)])
 def test_two_replicas_learn_what_one_learns(shop, data, tmp_path, parts):
     """In another process with two logical CPUs.
 
