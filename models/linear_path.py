@@ -103,7 +103,9 @@ class LinearPath(tf.keras.layers.Layer):
             shape = [self.folds * self.items, self.items]
             self._training.matrices = tf.Variable(tf.zeros(shape), trainable=False)
         for fold in range(self.folds):
-            self._training.matrices[fold * self.items : (fold + 1) * self.items].assign(weights(fold))
+            # In place: each copy of the whole would be `folds`·V² numbers more.
+            rows = tf.range(fold * self.items, (fold + 1) * self.items)
+            self._training.matrices.scatter_update(tf.IndexedSlices(weights(fold), rows))
 
     def call(
         self,
