@@ -1,11 +1,11 @@
-"""README's tables of measured quality, made from what `benchmarks.quality` printed.
+"""README's tables of measured quality, made from what the benchmarks printed.
 
     python -m benchmarks.table [--check]
 
 `benchmarks/results/NAME.jsonl` holds the lines of one data set and task, as they were printed. They are made into a
 table in README.md between `<!-- results: NAME -->` and `<!-- end -->`, and, for the zoo's entries, into
-`models/measured.json`, which `python -m models list` shows. `--check` writes nothing and exits with 1 where one of them
-is not what the results say.
+`models/measured.json`, which `python -m models list` and README's table of the zoo, between `<!-- zoo -->` and
+`<!-- end -->`, show. `--check` writes nothing and exits with 1 where one of them is not what the results say.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 
 from benchmarks import variants
 from models import registry
+from models.measured import describe
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = "benchmarks/results"
@@ -30,9 +31,17 @@ MEASURED = "models/measured.json"
 Line = dict[str, Any]
 
 _BLOCK = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_ZOO = re.compile(r"(<!-- zoo -->\n).*?(<!-- end -->)", re.DOTALL)
 
-#: Columns of a table: key of a line -> heading; those that no line has are left out.
+#: Columns of a table: key of a line -> heading; those that no line has are left out. Rows go by the first there is.
 COLUMNS = {
+    "pooled_auc": "AUC",
+    "gauc": "GAUC",
+    "log_loss": "log loss",
+    "ece": "ECE",
+    "tag_macro_f1": "macro-F1",
+    "tag_micro_f1": "micro-F1",
+    "share_of_oracle": "share of the oracle",
     "ndcg@10": "NDCG@10",
     "recall@10": "recall@10",
     "hr@10": "HR@10",
@@ -80,7 +89,7 @@ def read(file: pathlib.Path) -> list[Line]:
 
 
 def rows(lines: Iterable[Line]) -> list[Row]:
-    """Lines of the same model together, the newest of each seed, the best NDCG@10 first."""
+    """Lines of the same model together, the newest of each seed, the best first."""
     found: dict[tuple[str, bool], Row] = {}
     for line in lines:
         variant = line.get("variant")
@@ -91,7 +100,8 @@ def rows(lines: Iterable[Line]) -> list[Row]:
         # What was pushed and its configuration fitted again with the same seed are one fit.
         row.lines[:] = [other for other in row.lines if line.get("seed") is None or other.get("seed") != line["seed"]]
         row.lines.append(line)
-    return sorted(found.values(), key=lambda row: -statistics.mean(row.values("ndcg@10") or [0.0]))
+    first = next((key for key in COLUMNS if any(row.values(key) for row in found.values())), "")
+    return sorted(found.values(), key=lambda row: -statistics.mean(row.values(first) or [0.0]))
 
 
 def markdown(lines: Sequence[Line]) -> str:
@@ -113,7 +123,7 @@ def markdown(lines: Sequence[Line]) -> str:
 
 
 def measured(results: dict[str, list[Line]]) -> dict[str, dict[str, Any]]:
-    """Entry -> data set -> its NDCG@10 or recall@10, parameters and seconds, as far as it was measured."""
+    """Entry -> data set -> metrics, parameters and seconds, as far as they were measured."""
     found: dict[str, dict[str, Any]] = {name: {} for name in registry.names()}
     for data, lines in sorted(results.items()):
         by_entry: dict[str, Row] = {}
@@ -127,6 +137,20 @@ def measured(results: dict[str, list[Line]]) -> dict[str, dict[str, Any]]:
             said = {key: statistics.mean(row.values(key)) for key in (*COLUMNS, *COSTS) if row.values(key)}
             found[model][data] = {key: round(value, 4) for key, value in said.items()}
     return {name: data for name, data in found.items() if data}
+
+
+def zoo(results: dict[str, dict[str, dict[str, Any]]]) -> str:
+    """README's table of the zoo.
+
+    Args:
+      results: of `measured`.
+    """
+    table = ["| entry | what it is for | gate metric | measured |", "|---|---|---|---|"]
+    for name in registry.names():
+        entry = registry.entry(name)
+        said = describe(results.get(name, {}), entry.gate_metric)
+        table.append(f"| `{name}` | {entry.purpose} | `{entry.gate_metric}` | {said} |")
+    return "\n".join(table) + "\n"
 
 
 def _share(values: Sequence[float]) -> str:
@@ -174,7 +198,8 @@ def _filled(readme: str, results: dict[str, list[Line]]) -> str:
             raise ValueError(f"README.md has a table of {block[2]!r}; expected {RESULTS}/{block[2]}.jsonl.")
         return f"{block[1]}\n{markdown(results[block[2]])}\n{block[3]}"
 
-    return _BLOCK.sub(table, readme)
+    entries = zoo(measured(results))
+    return _ZOO.sub(lambda block: f"{block[1]}\n{entries}\n{block[2]}", _BLOCK.sub(table, readme))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ LINES = [
 
 @pytest.fixture
 def tree(tmp_path):
-    (tmp_path / "README.md").write_text("Before\n<!-- results: toys -->\nold\n<!-- end -->\nAfter\n")
+    (tmp_path / "README.md").write_text(
+        "Before\n<!-- results: toys -->\nold\n<!-- end -->\nAfter\n<!-- zoo -->\n<!-- end -->\n"
+    )
     (tmp_path / "models").mkdir()
     (tmp_path / table.RESULTS).mkdir(parents=True)
     (tmp_path / table.RESULTS / "toys.jsonl").write_text("".join(json.dumps(line) + "\n" for line in LINES))
@@ -27,7 +29,8 @@ def tree(tmp_path):
 def test_a_table_by_hand(tree):
     assert table.main(["--check"], tree) == 1
     assert table.main([], tree) == 0
-    assert (tree / "README.md").read_text().splitlines() == [
+    before, zoo = (tree / "README.md").read_text().split("<!-- zoo -->\n\n")
+    assert before.splitlines() == [
         "Before",
         "<!-- results: toys -->",
         "",
@@ -40,10 +43,23 @@ def test_a_table_by_hand(tree):
         "<!-- end -->",
         "After",
     ]
+    rows = zoo.splitlines()
+    assert len(rows) == 2 + len(registry.names()) + 2 and rows[-1] == "<!-- end -->"
+    purpose = registry.entry("sasrec").purpose
+    assert f"| `sasrec` | {purpose} | `ndcg@10` | toys .0300 (1,200 parameters) |" in rows
+    assert sum(row.endswith("| not measured |") for row in rows) == len(registry.names()) - 3
     assert table.main(["--check"], tree) == 0
     found = json.loads((tree / table.MEASURED).read_text())
     assert found["sasrec"] == {"toys": {"ndcg@10": 0.03, "parameters": 1200}}
     assert set(found) == {"sasrec", "slice_ranker", "popularity"}
+
+
+def test_clicks_and_tags_have_their_own_columns_and_order():
+    low, high = (
+        {"model": name, "pooled_auc": auc, "ndcg@10": 0.1, "ece": 0.02} for name, auc in (("a", 0.6), ("b", 0.7))
+    )
+    rows = table.markdown([low, high]).splitlines()
+    assert rows[0] == "| model | AUC | ECE | NDCG@10 | seeds |" and rows[2] == "| `b` | .7000 | .0200 | .1000 | – |"
 
 
 def test_held_out_and_trained_on_validation_events_are_told_apart():
