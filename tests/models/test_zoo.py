@@ -65,7 +65,7 @@ def make(name, table, sales, **options):
     rng = np.random.default_rng(2)
     for weight in model.trainable_weights:
         weight.assign_add(tf.cast(rng.normal(0, 0.3, weight.shape), weight.dtype))
-    if isinstance(model, CountedModel):
+    if model.counts:
         model.count(SHOPPERS)
     return model
 
