@@ -23,7 +23,7 @@ class LinearPath(tf.keras.layers.Layer):
     In training a decision is described with weights of the users outside of its own user's fold (cross-fitting): its
     answer stands in the others. What is said of an item whose id is hidden (`kept`) is hidden too. Asked of a user who
     was counted, the weights know that the items of the history go together, so what they say of an item that is in it
-    is larger than in training: `Ranker` reads what they say of the others.
+    is somewhat larger than in training, the less so the larger λ is.
 
     Args:
       items: V; V² numbers are held, in training `folds` + 1 times.

@@ -75,8 +75,8 @@ class Validation(tf.keras.callbacks.Callback, abc.ABC):
 class CatalogueRanking(Validation):
     """A `Validation` that ranks the whole catalogue.
 
-    Before that it encodes the items' texts anew (BERT may have learned) and calibrates the repeat mixture. `novel_*`
-    leaves items of the user's history out of targets and ranking.
+    Before that it encodes the items' texts anew (BERT may have learned), calibrates the repeat mixture and balances it.
+    `novel_*` leaves items of the user's history out of targets and ranking.
 
     Memory: the batches' scores are kept until the calibration is done, at most `calibration_scores` of them (decisions
     x items) and those of one more batch; decisions beyond are ranked but do not calibrate.
@@ -121,7 +121,9 @@ class CatalogueRanking(Validation):
             while held < self._calibration_scores and (batch := next(batches, None)) is not None:
                 kept.append(batch)
                 held += batch[0].size
-            mixture.calibrate([batch[:4] for batch in kept], allowed)
+            decisions = [batch[:4] for batch in kept]
+            mixture.calibrate(decisions, allowed)
+            mixture.balance(decisions, allowed)
             theirs.log_temperature.assign(mixture.log_temperature)
             theirs.offset.assign(mixture.offset)
         kept.reverse()

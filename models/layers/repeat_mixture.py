@@ -11,13 +11,20 @@ import tensorflow as tf
 from scipy import optimize
 
 from models import losses
+from models.paths import named_items
+
+#: Places of a list that count when the gate is balanced, what each is worth, and a score below all.
+_CUT = 10
+_DISCOUNTS = 1 / np.log2(np.arange(2, _CUT + 2))
+_FAR = -1e9
 
 
 class RepeatMixture(tf.keras.layers.Layer):
     """log P(i|u), with P(i|u) = g(u)·P_r(i|u) on items of the user's history and (1-g(u))·P_e(i|u) on all others.
 
     P_e is the softmax of scores/T. T and an offset of the gate are 1 and 0 in training and are then fitted on held-out
-    decisions (`calibrate`), because on them vectors are less sure than on what they were trained on.
+    decisions: both to their likelihood (`calibrate`), because on them vectors are less sure than on what they were
+    trained on, and the offset then to the ranking (`balance`).
 
     P_r and P_e are softmaxes of the scores over the two parts of the catalogue. One softmax over both lets what the
     vectors memorise of unseen items push repeats down (and the other way round); here the balance is g alone, learned
@@ -121,13 +128,58 @@ class RepeatMixture(tf.keras.layers.Layer):
                 np.mean([[float(g) for g in gradients] for _, gradients in found], 0),
             )
 
-        start = np.array(self.calibration())
+        start = np.clip(self.calibration(), (-1, -4), (2, 4))  # `balance` may have moved the offset further
         best = optimize.minimize(
             objective, start, jac=True, method="L-BFGS-B", bounds=[(-1, 2), (-4, 4)], options={"maxiter": 15}
         )
         self.log_temperature.assign(best.x[0])
         self.offset.assign(best.x[1])
         return float(best.fun)
+
+    def balance(
+        self,
+        decisions: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]],
+        allowed: tf.Tensor,
+        most: float = 1.0,
+        steps: int = 8,
+    ) -> float:
+        """Moves the gate's offset to where the held-out decisions' NDCG@10 is highest.
+
+        The likelihood asks which item is chosen next, a list what of it is chosen at all: a basket's likely repeats are
+        in it nearly always, but share one draw among them. What is moved is the same for everybody, and leaves the
+        order among repeats and that among the others as it is.
+
+        Args:
+          decisions, allowed: as for `calibrate`, after it.
+          most: how far the offset is moved at most, up or down.
+          steps: tried up and as many down; the smallest of equally good ones is taken.
+
+        Returns:
+          By how much the offset was moved.
+        """
+        moves = np.linspace(-most, most, 2 * steps + 1)
+        sums = np.zeros(len(moves))
+        for scores, repeated, user, positives in decisions:
+            log_probability = self(scores, repeated, user, allowed)[0]
+            labels = tf.minimum(named_items(tf.constant(positives), tf.shape(log_probability)[1]), 1.0)
+            parts = []
+            for part in (repeated > 0, repeated <= 0):
+                among = tf.where(part, log_probability, _FAR)
+                best = tf.math.top_k(among, tf.minimum(_CUT, tf.shape(among)[1]))
+                relevant = tf.gather(labels, best.indices, batch_dims=1)
+                parts.append((best.values.numpy(), np.where(best.values.numpy() > _FAR / 2, relevant.numpy(), 0.0)))
+            (own, own_hits), (other, other_hits) = parts
+            hits = np.concatenate([own_hits, other_hits], 1)
+            numbers = np.minimum(tf.reduce_sum(labels, 1).numpy(), _CUT).astype(int)
+            ideal = np.concatenate([[np.inf], np.cumsum(_DISCOUNTS)])[numbers]  # without positives: 0
+            for place, move in enumerate(moves):
+                order = np.argsort(-np.concatenate([own + move, other], 1), 1, kind="stable")[:, :_CUT]
+                gains = np.take_along_axis(hits, order, 1) @ _DISCOUNTS[: order.shape[1]]
+                sums[place] += np.sum(gains / ideal)
+        best_first = sorted(range(len(moves)), key=lambda place: (-round(float(sums[place]), 6), abs(moves[place])))
+        move = float(moves[best_first[0]])
+        self.offset.assign_add(move)
+        return move
 
     def _calibration_step(
         self, scores: tf.Tensor, repeated: tf.Tensor, user: tf.Tensor, positives: tf.Tensor, allowed: tf.Tensor

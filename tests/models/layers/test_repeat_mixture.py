@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.layers.repeat_mixture import RepeatMixture
+from models.metrics import ranking_metric
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,58 @@ def test_calibration_finds_the_temperature_and_the_share_of_repeats():
     assert reached == pytest.approx(-likelihood(), abs=1e-3)
     assert math.exp(mixture.log_temperature) == pytest.approx(3.0, rel=0.1)
     assert gate(mixture, np.zeros(3)) == pytest.approx(0.1, abs=0.02)
+
+
+def baskets(rng, decisions, items, repeats):
+    """Held-out baskets in which repeats are more alike than their scores say."""
+    scores = rng.normal(0, 1.5, (decisions, items)).astype(np.float32)
+    repeated = np.zeros([decisions, items], np.float32)
+    repeated[:, :repeats] = 1
+    chance = np.where(repeated > 0, 0.4, 0.03 * np.exp(scores))
+    positives = np.full([decisions, items], -1, np.int32)
+    for row in range(decisions):
+        chosen = np.flatnonzero(rng.random(items) < chance[row])
+        positives[row, : len(chosen)] = chosen
+    return scores, repeated, rng.random((decisions, 3)).astype(np.float32), positives
+
+
+def test_the_balance_is_that_of_the_best_ndcg():
+    rng = np.random.default_rng(4)
+    whole = baskets(rng, 600, 30, 12)
+    assert (whole[3] < 0).all(1).any()  # nothing to be found
+    allowed = tf.constant((np.arange(30) % 7 > 0).astype(np.float32))
+    usable = np.where((whole[3] >= 0) & (allowed.numpy()[whole[3]] > 0), whole[3], -1)
+    decisions = [tuple(x[half] for x in (*whole[:3], usable)) for half in (slice(0, 250), slice(250, 600))]
+    mixture = RepeatMixture()
+    mixture.calibrate(decisions, allowed)
+    before = mixture.calibration()[1]
+    metric = ranking_metric("ndcg@10")
+
+    def ndcg(offset):
+        mixture.offset.assign(offset)
+        values = []
+        for *inputs, positives in decisions:
+            labels = np.zeros([len(positives), 30], np.float32)
+            for row, places in enumerate(positives):
+                labels[row, places[places >= 0]] = 1
+            labels[:, allowed.numpy() == 0] = -1
+            found, counted = metric(labels, mixture(*inputs, allowed)[0].numpy())
+            values += found[counted > 0].tolist()
+        return np.mean(values)
+
+    by_hand = {move: ndcg(before + move) for move in np.linspace(-1, 1, 17)}
+    mixture.offset.assign(before)
+    move = mixture.balance(decisions, allowed)
+    assert by_hand[move] == pytest.approx(max(by_hand.values()), abs=1e-9)
+    assert by_hand[move] > by_hand[0] + 0.001 and abs(move) > 0.1
+    assert mixture.calibration()[1] == pytest.approx(before + move)
+
+
+def test_where_no_move_is_better_nothing_moves():
+    mixture = RepeatMixture()
+    nothing = (np.zeros([2, 4], np.float32), np.zeros([2, 4], np.float32), np.zeros([2, 3], np.float32))
+    for positives in ([[1], [2]], [[-1], [-1]]):  # no history; nothing to be found
+        assert mixture.balance([(*nothing, np.array(positives, np.int32))], tf.ones([4])) == 0
 
 
 def test_a_calibration_changes_nothing_in_training(mixture):
