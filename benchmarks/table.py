@@ -114,7 +114,8 @@ def markdown(lines: Sequence[Line]) -> str:
     heads += [COSTS[key] for key in costs]
     table = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for row in found:
-        cells = [f"`{row.name}`", *([("trained on" if row.final else "held out")] if final else [])]
+        told = any(line.get("final") is not None for line in row.lines)
+        cells = [f"`{row.name}`", *([("trained on" if row.final else "held out" if told else "–")] if final else [])]
         cells += [_share(row.values(key)) for key in quality]
         cells.append(", ".join(str(line["seed"]) for line in row.lines if line.get("seed") is not None) or "–")
         cells += [_number(row.values(key)) for key in costs]

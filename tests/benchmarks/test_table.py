@@ -66,8 +66,9 @@ def test_held_out_and_trained_on_validation_events_are_told_apart():
     lines = [
         {"model": "ease", "ndcg@10": value, "final": final, "seed": 7} for value, final in ((0.1, False), (0.2, True))
     ]
-    first, second = table.markdown(lines).splitlines()[2:]
+    first, second, third = table.markdown([*lines, {"model": "oracle", "ndcg@10": 0.05}]).splitlines()[2:]
     assert first.startswith("| `ease` | trained on | .2000") and second.startswith("| `ease` | held out | .1000")
+    assert third.startswith("| `oracle` | – | .0500")
 
 
 def test_what_was_pushed_and_its_configuration_fitted_again_with_the_same_seed_count_once():
