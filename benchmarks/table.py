@@ -28,6 +28,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = "benchmarks/results"
 MEASURED = "models/measured.json"
 
+#: Behind the name of what a benchmark counts itself, where an entry of the zoo has the same.
+BASELINE = " (baseline)"
+
 Line = dict[str, Any]
 
 _BLOCK = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -95,6 +98,8 @@ def rows(lines: Iterable[Line]) -> list[Row]:
         variant = line.get("variant")
         # The configuration fitted again, with another seed, is no other model than what was pushed.
         name = line["model"] if variant in (None, variants.ALL_PARTS) else variant
+        if name in registry.names() and "servable" not in line:
+            name = f"{name}{BASELINE}"
         key = (str(name), bool(line.get("final")))
         row = found.setdefault(key, Row(*key, []))
         # What was pushed and its configuration fitted again with the same seed are one fit.
