@@ -205,7 +205,10 @@ def _filled(readme: str, results: dict[str, list[Line]]) -> str:
         return f"{block[1]}\n{markdown(results[block[2]])}\n{block[3]}"
 
     entries = zoo(measured(results))
-    return _ZOO.sub(lambda block: f"{block[1]}\n{entries}\n{block[2]}", _BLOCK.sub(table, readme))
+    filled, number = _ZOO.subn(lambda block: f"{block[1]}\n{entries}\n{block[2]}", _BLOCK.sub(table, readme))
+    if number != 1:
+        raise ValueError(f"README.md has {number} tables of the zoo; expected one, from <!-- zoo --> to <!-- end -->.")
+    return filled
 
 
 if __name__ == "__main__":

@@ -186,13 +186,13 @@ class PopularityPath(tf.keras.layers.Layer):
     def of_pairs(self, request_day: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
         """The same of pairs of a day and an item, both int [P]: float [P, len(windows)]; 0 for a row of -1."""
         end = tf.clip_by_value(tf.cast(request_day, tf.int64) - self.first_day, 0, self.days)
+        cumulative, totals = tf.cast(self.cumulative, tf.float32), tf.cast(self.totals, tf.float32)
         place = tf.cast(tf.maximum(rows, 0), tf.int64)
         features = []
         for window in self.windows:
             start = tf.maximum(end - window, 0)
-            until, before = (tf.gather_nd(self.cumulative, tf.stack([day, place], 1)) for day in (end, start))
-            total = tf.cast(tf.gather(self.totals, end) - tf.gather(self.totals, start), tf.float32)
-            share = tf.cast(until - before, tf.float32) / tf.maximum(total, 1)
+            until, before = (tf.gather_nd(cumulative, tf.stack([day, place], 1)) for day in (end, start))
+            share = (until - before) / tf.maximum(tf.gather(totals, end) - tf.gather(totals, start), 1)
             features.append(tf.where(rows >= 0, tf.math.log1p(2000 * share), 0.0))
         return tf.stack(features, -1)
 

@@ -89,7 +89,7 @@ def compress(model: tf.keras.Model, kind: str) -> list[tf.Variable]:
 
 
 def _read_from(variable: tf.Variable, stored: StoredWeight) -> None:
-    """Every way of TensorFlow 2.15 to read a variable ends in one of these two functions."""
+    """Every way of TensorFlow 2.15 to read a variable ends in one of these three functions."""
 
     def read(no_copy: bool = False) -> tf.Tensor:
         del no_copy
@@ -99,7 +99,15 @@ def _read_from(variable: tf.Variable, stored: StoredWeight) -> None:
         del name
         return stored.rows(indices)
 
-    replaced: dict[str, Callable[..., tf.Tensor]] = {"_read_variable_op": read, "sparse_read": rows}
+    def places(indices: tf.Tensor, name: str | None = None) -> tf.Tensor:
+        del name
+        return tf.gather_nd(stored.read(), indices)
+
+    replaced: dict[str, Callable[..., tf.Tensor]] = {
+        "_read_variable_op": read,
+        "sparse_read": rows,
+        "gather_nd": places,
+    }
     for name, function in replaced.items():
         setattr(variable, name, function)
     # Lookups are placed beside the handle, and so hold it: without this the large weight would have to be saved too.

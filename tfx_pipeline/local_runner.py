@@ -79,6 +79,8 @@ class Place:
         config = pathlib.Path(environment["PIPELINE_CONFIG"]).resolve()
         entry = environment.get("PIPELINE_ENTRY", "")
         settings = settings_lib.load(config, entry)
+        if entry and settings.name == settings_lib.load(config).name:
+            entry = ""  # the configuration's own
         root = paths.path_of(environment.get("PIPELINE_ROOT") or "runs")
         if not isinstance(root, pathlib.Path):
             raise settings_lib.SettingsError(f"PIPELINE_ROOT is {root}; expected a folder of this machine.")

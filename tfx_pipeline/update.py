@@ -64,7 +64,7 @@ class Update:
     Attributes:
       settings: those of the update: its epochs and its rate in place of a fit's.
       records: of the decisions that it learns from; None if nothing is new.
-      held_out: bool [D], decisions of yesterday's test, which nothing may be counted of either; None if nothing is new.
+      held_out: bool [D], decisions of yesterday's test, of which no shopper may be counted; None if nothing is new.
       report: what `contract.RUN_FILE` says of it: base, until_day, new, replayed, yesterday (numbers of decisions),
         before and after (NDCG@10 of the whole catalogue on today's and yesterday's test), seconds of training.
     """

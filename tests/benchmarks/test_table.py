@@ -103,6 +103,12 @@ def test_what_cannot_be_read_is_named(tree, capsys):
     (tree / table.RESULTS / "toys.jsonl").write_text("{}\nno\n")
     assert table.main([], tree) == 1
     assert "toys.jsonl, line 2: is no JSON object; expected" in capsys.readouterr().err
+    (tree / table.RESULTS / "toys.jsonl").write_text(json.dumps(LINES[0]))
+    readme = (tree / "README.md").read_text()
+    (tree / "README.md").write_text(readme.replace("<!-- zoo -->", "<!-- zoos -->"))
+    assert table.main([], tree) == 1
+    assert "README.md has 0 tables of the zoo; expected one" in capsys.readouterr().err
+    (tree / "README.md").write_text(readme)
     (tree / table.RESULTS / "toys.jsonl").unlink()
     assert table.main([], tree) == 1
     assert "README.md has a table of 'toys'; expected benchmarks/results/toys.jsonl" in capsys.readouterr().err

@@ -38,7 +38,8 @@ class _Model(tf.keras.Model):
         x = self.narrow(self.wide(x)) + tf.reduce_sum(self.heads(x), 1)
         for _ in tf.range(2):
             x = x + tf.nn.embedding_lookup(self.table, ids) + tf.cast(tf.gather(self.counts, ids)[:, :1], tf.float32)
-        return tf.concat([tf.matmul(x, self.table, transpose_b=True), x @ self.small], -1)
+        numbers = tf.gather_nd(self.table, tf.stack([ids, ids % 3], -1))[:, tf.newaxis]
+        return tf.concat([tf.matmul(x, self.table, transpose_b=True), x @ self.small, numbers], -1)
 
 
 def _bytes(folder: pathlib.Path) -> int:

@@ -177,6 +177,16 @@ def place(environment):
     return local_runner.Place.from_environment(environment)
 
 
+def test_the_entry_that_a_configuration_names_itself_is_the_configuration(environment, place, tmp_path):
+    assert local_runner.Place.from_environment({**environment, "PIPELINE_ENTRY": "slice_ranker"}) == place
+    file = tmp_path / "configs" / "shop_sasrec.yaml"  # a name that ends as that of an entry's pipeline does
+    text = "name: shop_sasrec\ndata: {adapter: online_retail}\nmodel: {entry: sasrec}\n"
+    file.write_text(text + "evaluate: {thresholds: {ndcg@10: 0.1}}\n")
+    of_sasrec = {**environment, "PIPELINE_CONFIG": str(file)}
+    own = local_runner.Place.from_environment({**of_sasrec, "PIPELINE_ENTRY": "sasrec"})
+    assert own == local_runner.Place.from_environment(of_sasrec) and own.schema.parent.name == "shop_sasrec"
+
+
 def command(environment, *arguments):
     full = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
     return subprocess.run([sys.executable, *arguments], env=full, capture_output=True, text=True)

@@ -99,10 +99,10 @@ def test_calibration_finds_the_temperature_and_the_share_of_repeats():
 
 def baskets(rng, decisions, items, repeats):
     """Held-out baskets in which repeats are more alike than their scores say."""
-    scores = rng.normal(0, 1.5, (decisions, items)).astype(np.float32)
+    scores = rng.normal(0, 0.7, (decisions, items)).astype(np.float32)
     repeated = np.zeros([decisions, items], np.float32)
     repeated[:, :repeats] = 1
-    chance = np.where(repeated > 0, 0.4, 0.03 * np.exp(scores))
+    chance = np.where(repeated > 0, 0.3, 0.1 * np.exp(scores))
     positives = np.full([decisions, items], -1, np.int32)
     for row in range(decisions):
         chosen = np.flatnonzero(rng.random(items) < chance[row])
@@ -110,7 +110,7 @@ def baskets(rng, decisions, items, repeats):
     return scores, repeated, rng.random((decisions, 3)).astype(np.float32), positives
 
 
-def test_the_balance_is_that_of_the_best_ndcg():
+def test_the_balance_is_within_a_standard_error_of_the_best_ndcg():
     rng = np.random.default_rng(4)
     whole = baskets(rng, 600, 30, 12)
     assert (whole[3] < 0).all(1).any()  # nothing to be found
@@ -132,13 +132,16 @@ def test_the_balance_is_that_of_the_best_ndcg():
             labels[:, allowed.numpy() == 0] = -1
             found, counted = metric(labels, mixture(*inputs, allowed)[0].numpy())
             values += found[counted > 0].tolist()
-        return np.mean(values)
+        return np.array(values)
 
     by_hand = {move: ndcg(before + move) for move in np.linspace(-1, 1, 17)}
+    top = max(by_hand, key=lambda move: by_hand[move].mean())
+    behind = {move: by_hand[top] - by_hand[move] for move in by_hand if 0 <= move / top <= 1}
+    good = [move for move, values in behind.items() if values.mean() <= values.std(ddof=1) / len(values) ** 0.5 + 1e-9]
     mixture.offset.assign(before)
     move = mixture.balance(decisions, allowed)
-    assert by_hand[move] == pytest.approx(max(by_hand.values()), abs=1e-9)
-    assert by_hand[move] > by_hand[0] + 0.001 and abs(move) > 0.1
+    assert move == min(good, key=abs) and 0 < abs(move) < abs(top) < 1
+    assert by_hand[move].mean() > by_hand[0].mean() + 0.001
     assert mixture.calibration()[1] == pytest.approx(before + move)
 
 
