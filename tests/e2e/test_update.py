@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
+from models.zoo.two_tower import TwoTower
 from serving import contract
 from tfx_pipeline import settings as settings_lib
 from tfx_pipeline import shoppers, trainer
@@ -56,15 +57,23 @@ def early(tiny, tmp_path_factory):
     return since, model
 
 
-def test_an_update_starts_where_its_base_ended(tiny, early, tmp_path):
+def test_an_update_starts_where_its_base_ended(tiny, early, tmp_path, monkeypatch):
     since, model = early
+    counted = []
+    monkeypatch.setattr(TwoTower, "counts", True)
+    monkeypatch.setattr(TwoTower, "count", lambda self, known: counted.extend(known))
     settings, data = _settings(tiny), _data(tiny)
     base = find_base(settings, model, None)
     assert base.until_day == since
     run, updated = _fit(settings, data, tmp_path, base)
     report = run["warm_start"]
-    _, days, _ = shoppers.decision_keys(data.train_files, data.transform)
+    users, days, _ = shoppers.decision_keys(data.train_files, data.transform)
     assert report["new"] + report["yesterday"] == (days >= since).sum()
+    # Nothing is counted of yesterday's test.
+    everybody = {one.key: one.sequence.tolist() for one in shoppers.read_shoppers(data.train_files, data.transform)}
+    found = {one.key: one.sequence.tolist() for one in counted}
+    held_out = [user for user, sequence in everybody.items() if found.get(user) != sequence]
+    assert np.isin(users[days >= since], held_out).sum() == report["yesterday"]
     assert 0.1 < report["yesterday"] / (days >= since).sum() < 0.5
     assert report["replayed"] == report["new"]
     assert len(run["history"]) == WARM.epochs == 1
