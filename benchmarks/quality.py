@@ -31,8 +31,9 @@ what they then clicked, put into the cart or bought is to be found, `graded_ndcg
 `--variant NAME=KEY=VALUE` (several allowed) any other change of settings; `--model NAME` another entry of the zoo, with
 the settings of configs/models/NAME.yaml and of the configuration's `models.NAME`. See `benchmarks.variants`. Each is
 fitted once for each `--seed` (as its settings say without), the configuration itself too; `--final` scores each fit,
-and then one with the validation events as well, `--held-out` the former alone; without either it is as `train.final`
-says. Their rankings go to OUT_NAME_SEED.parquet, with `_final` behind it.
+and then one with the validation events as well, `--held-out` the former alone (of the configuration itself where what
+is scored first knows the validation events); without either it is as `train.final` says. Their rankings go to
+OUT_NAME_SEED.parquet, with `_final` behind it.
 Fits and scores that are there already for the same code, tables, settings and seed are not made again.
 
 `--validation` asks of the window before instead, of a model that does not know it; variants are then left at the fit

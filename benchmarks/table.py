@@ -133,7 +133,7 @@ def measured(results: dict[str, list[Line]]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {name: {} for name in registry.names()}
     for data, lines in sorted(results.items()):
         by_entry: dict[str, Row] = {}
-        # Where there are both, what has not seen the validation events: all entries have been fitted so.
+        # Where there are both, what has not seen the validation events.
         for row in sorted(rows(lines), key=lambda row: row.final):
             model = str(row.lines[0]["model"])
             # Of an entry, what was pushed or fitted by its own configuration; variants are other models.

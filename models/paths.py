@@ -179,8 +179,7 @@ class PopularityPath(tf.keras.layers.Layer):
         for window in self.windows:
             start = tf.maximum(end - window, 0)
             total = until_total - tf.gather(totals, start)
-            share = (until - tf.gather(cumulative, start)) / tf.maximum(total, 1)[:, tf.newaxis]
-            features.append(tf.math.log1p(2000 * share))
+            features.append(_scaled(until - tf.gather(cumulative, start), total[:, tf.newaxis]))
         return tf.stack(features, -1)
 
     def of_pairs(self, request_day: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
@@ -192,9 +191,14 @@ class PopularityPath(tf.keras.layers.Layer):
         for window in self.windows:
             start = tf.maximum(end - window, 0)
             until, before = (tf.gather_nd(cumulative, tf.stack([day, place], 1)) for day in (end, start))
-            share = (until - before) / tf.maximum(tf.gather(totals, end) - tf.gather(totals, start), 1)
-            features.append(tf.where(rows >= 0, tf.math.log1p(2000 * share), 0.0))
+            scaled = _scaled(until - before, tf.gather(totals, end) - tf.gather(totals, start))
+            features.append(tf.where(rows >= 0, scaled, 0.0))
         return tf.stack(features, -1)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "items": self.items, "days": self.days, "windows": self.windows}
+
+
+def _scaled(sold: tf.Tensor, total: tf.Tensor) -> tf.Tensor:
+    """The feature of a window: the logarithm of an item's share of what was sold in it."""
+    return tf.math.log1p(2000 * sold / tf.maximum(total, 1))
