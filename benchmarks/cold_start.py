@@ -1,6 +1,7 @@
 """How well a pushed model ranks for users without a past and items without events: one JSON line per model.
 
-    python -m benchmarks.cold_start --config configs/synthetic.yaml --data PATH [--servable DIR] [--validation]
+    python -m benchmarks.cold_start --config configs/cold_start.yaml --data PATH [--servable DIR] [--validation] \
+        [--variant NAME=KEY=VALUE[,…]] [--seed N]
 
 Asked is about sessions from `decisions.eval_until` on (with `--validation`, in the window of the eval split), through
 the SavedModel's `rank`. Metrics are means of NDCG@10 over decisions, with bootstrap intervals, of two questions:
@@ -14,6 +15,10 @@ Baselines in the same run: `popularity` (label events of the last 30 days; of ne
 (cosine of tf·idf vectors of character n-grams of the user's texts, query and history with titles),
 `chance`, and for a synthetic shop its `oracle`; `share_of_oracle` is counted above chance.
 
+`--variant` (several allowed) asks other settings too, `--seed` (several allowed) the configuration and the variants with
+each seed, fitted on the examples of the pipeline's last run, with `--validation` without what the window holds; see
+`benchmarks.variants`.
+
 Exits with 0, or with 1 and one sentence.
 """
 
@@ -22,6 +27,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import pathlib
@@ -32,7 +38,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import predictions
+from benchmarks import predictions, variants
 from benchmarks.baselines import RECENT_DAYS
 from benchmarks.impressions import ORACLE_TABLE
 from benchmarks.protocol import request_of
@@ -187,6 +193,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", required=True, help="the folder of the tables")
     parser.add_argument("--servable", help="a SavedModel, or a folder of versions; default: what was pushed last")
     parser.add_argument("--validation", action="store_true", help="ask about the window of the eval split")
+    parser.add_argument(
+        "--variant", action="append", default=[], metavar="NAME=KEY=VALUE[,…]", help="fit and ask it too"
+    )
+    parser.add_argument("--seed", action="append", default=[], type=int, help="fit with this seed (several allowed)")
     options = parser.parse_args(arguments)
     out = sys.stdout
     try:
@@ -211,30 +221,54 @@ def _lines(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         )
     tables = read(settings.data, place.data)
     questions, boundary = read_questions(settings, tables, options.validation)
-    servable = Servable(path, settings.data.context, contract.RANK)
+    asked = [_Model(settings, Servable(path, settings.data.context, contract.RANK), {})]
+    chosen = [variants.parse(f"{variants.ALL_PARTS}=", settings, options.config)] if options.seed else []
+    chosen += [variants.parse(text, settings, options.config) for text in options.variant]
+    for variant in chosen:
+        for seed in options.seed or [settings.train.seed]:
+            seeded = variants.with_fit(variant, seed=seed, final=None)
+            fit = variants.fit(seeded, place, validation=options.validation)
+            servable = Servable(fit.path, settings.data.context, contract.RANK)
+            more = {"variant": variant.name, "seconds_to_fit": round(fit.seconds, 1)}
+            asked.append(_Model(seeded.settings, servable, more))
     for question in questions:
         if not question.requests:
             raise DataError(f"{place.data}: has no decision of {question.name} from {iso(boundary)} on; expected some.")
-        found: dict[str, float] = {}
-        model = (settings.model.entry, servable.score(question.requests))
         folder = pathlib.Path(str(place.data))
-        for name, scores in [*baselines(settings, tables, folder, question, boundary), model]:
+        found: dict[str, float] = {}
+        for name, scores, brings in itertools.chain(
+            ((name, scores, {}) for name, scores in baselines(settings, tables, folder, question, boundary)),
+            ((model.settings.model.entry, model.servable.score(question.requests), model.line()) for model in asked),
+        ):
             values = question.ndcg(scores)
-            found[name] = float(values.mean())
+            mean = float(values.mean())
+            if not brings:
+                found[name] = mean
             line = {
                 "task": TASK,
                 "question": question.name,
                 "model": name,
                 "boundary": iso(boundary),
                 "n": len(values),
-                METRIC: found[name],
+                METRIC: mean,
                 f"{METRIC}_95": predictions.confidence(values),
             }
             if "oracle" in found and found["oracle"] > found["chance"]:
-                line["share_of_oracle"] = (found[name] - found["chance"]) / (found["oracle"] - found["chance"])
-            if name == settings.model.entry:
-                line |= {"servable": servable.place, "final": servable.final, "seed": settings.train.seed}
-            yield line
+                line["share_of_oracle"] = (mean - found["chance"]) / (found["oracle"] - found["chance"])
+            yield line | brings
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A SavedModel that is asked, the settings that it was fitted with, and what its line says besides."""
+
+    settings: settings_lib.Settings
+    servable: Servable
+    more: dict[str, Any]
+
+    def line(self) -> dict[str, Any]:
+        seed = self.settings.train.seed
+        return {"servable": self.servable.place, "final": self.servable.final, "seed": seed, **self.more}
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,13 @@ class ItemTable:
     texts: Sequence[str] | None = None
     images: np.ndarray | None = None
     relations: np.ndarray | None = None
+
+    def without_attributes(self) -> ItemTable:
+        """The same items, of no known category, brand and price."""
+        none = {
+            name: np.zeros_like(getattr(self, name)) for name in ("categories", "brands", "price_buckets", "prices")
+        }
+        return dataclasses.replace(self, **none)
 
 
 class ItemEncoder(tf.keras.layers.Layer):

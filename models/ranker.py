@@ -215,6 +215,8 @@ class Ranker(CatalogueModel):
         return (features.QUERY_TOKENS_XF,) if self.config.use_lexical else ()
 
     def set_catalogue(self, table: ItemTable, sales: np.ndarray, first_day: int) -> None:
+        if not self.config.use_attributes:
+            table = table.without_attributes()
         super().set_catalogue(table, sales, first_day)
         self.item_encoder.set_table(table)
         self.item_tokens.assign(table.tokens)

@@ -21,7 +21,7 @@ class RankerConfig:
       days: days in the popularity table.
       dimension, dropout, slice_length, slices, slice_layers, slice_heads, code_dimension, merge, merge_source,
         use_profile, use_autoencoder, use_merge, use_cooccurrence, use_mixture, use_copy, use_popularity, use_lexical,
-        use_words, use_newest_event, use_image_embedding, use_relations, relation_neighbours, neighbours,
+        use_attributes, use_words, use_newest_event, use_image_embedding, use_relations, relation_neighbours, neighbours,
         content_neighbours, linear_regularisation, decay_days, popularity_days, id_dropout, history_dropout: as in the
         pipeline's settings.
       special_tokens: ids of the text vocabulary that are no words.
@@ -69,6 +69,7 @@ class RankerConfig:
     use_copy: bool = True
     use_popularity: bool = True
     use_lexical: bool = True
+    use_attributes: bool = True
     use_words: bool = False
     use_newest_event: bool = False
     use_image_embedding: bool = False

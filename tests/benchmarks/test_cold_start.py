@@ -2,12 +2,13 @@
 
 import dataclasses
 import json
+import pathlib
 
 import numpy as np
 import pytest
 import yaml
 
-from benchmarks import cold_start
+from benchmarks import cold_start, variants
 from models.metrics import ranking_metric
 from tfx_pipeline import settings as settings_lib
 from tfx_pipeline.raw_tables import synthetic
@@ -110,6 +111,49 @@ def test_the_command(asked, export, tmp_path, monkeypatch, capsys):
     for line in lines:
         assert line["ndcg@10_95"][0] <= line["ndcg@10"] <= line["ndcg@10_95"][1]
     assert [line.get("share_of_oracle") for line in lines[:2]] == [None, 1] and lines[2]["share_of_oracle"] < 1
+
+
+def test_variants_and_seeds_are_fitted_and_asked(asked, export, tmp_path, monkeypatch, capsys):
+    folder, *_ = asked
+    config = tmp_path / "cold.yaml"
+    config.write_text(yaml.safe_dump(SETTINGS))
+    fitted = []
+
+    class Toy:
+        def __init__(self, path, context, signature):
+            self.place, self.final = str(path), False
+
+        def score(self, requests):
+            # What was fitted knows the best order backwards.
+            sign = 1.0 if self.place.startswith("fit") else -1.0
+            return [sign * np.arange(len(request.candidates)) for request in requests]
+
+    def fit(variant, place, *, validation):
+        assert validation is False
+        fitted.append((variant.name, variant.settings.train.seed, variant.settings.model.use_attributes))
+        return variants.Fit(pathlib.Path(f"fit{len(fitted)}"), 2.04)
+
+    monkeypatch.setattr(cold_start, "Servable", Toy)
+    monkeypatch.setattr(variants, "fit", fit)
+    arguments = [
+        "--config",
+        str(config),
+        "--data",
+        str(folder),
+        "--servable",
+        str(export(4)),
+        "--seed",
+        "3",
+        "--seed",
+        "4",
+    ]
+    assert cold_start.main([*arguments, "--variant", "plain=model.use_attributes=false"]) == 0
+    assert fitted == [("all_parts", 3, True), ("all_parts", 4, True), ("plain", 3, False), ("plain", 4, False)]
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    models = [line for line in lines if line["question"] == "new_items" and "servable" in line]
+    said = [(line.get("variant"), line["seed"], line["servable"]) for line in models[1:]]
+    assert said == [(name, seed, f"fit{n}") for n, (name, seed, _) in enumerate(fitted, 1)]
+    assert models[0]["ndcg@10"] != models[1]["ndcg@10"] == models[4]["ndcg@10"] and models[1]["seconds_to_fit"] == 2.0
 
 
 def test_it_needs_sessions_and_something_after_the_window(asked):
