@@ -15,9 +15,9 @@ Baselines in the same run: `popularity` (label events of the last 30 days; of ne
 (cosine of tf·idf vectors of character n-grams of the user's texts, query and history with titles),
 `chance`, and for a synthetic shop its `oracle`; `share_of_oracle` is counted above chance.
 
-`--variant` (several allowed) asks other settings too, `--seed` (several allowed) the configuration and the variants with
-each seed, fitted on the examples of the pipeline's last run, with `--validation` without what the window holds; see
-`benchmarks.variants`.
+`--variant` (several allowed) asks other settings too, `--seed` (several allowed) the configuration and the variants
+with each seed, fitted on the examples of the pipeline's last run, with `--validation` without what the window holds;
+see `benchmarks.variants`.
 
 Exits with 0, or with 1 and one sentence.
 """

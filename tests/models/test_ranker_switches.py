@@ -400,6 +400,20 @@ def test_a_cold_item_is_scored_by_its_image_and_its_neighbours(tools):
         ranker.item_encoder.set_table(table)
 
 
+def test_without_attributes_an_item_is_its_id_and_its_text(tools):
+    table = tools.small_table()
+    other = dataclasses.replace(
+        table, categories=table.categories[::-1], brands=table.brands[::-1], prices=table.prices + 1
+    )
+    for use in (True, False):
+        ranker, sales = tools.make_ranker(use_attributes=use), np.zeros([tools.small_config().days, len(table.prices)])
+        ranker.set_catalogue(table, sales, 100)
+        before = ranker.item_vectors().numpy()
+        ranker.set_catalogue(other, sales, 100)
+        assert bool(np.abs(ranker.item_vectors() - before).max() > 1e-3) == use
+        assert np.abs(before[:-1]).max(1).min() > 1e-3  # the last has neither id nor text
+
+
 @pytest.mark.parametrize("options", [{"use_image_embedding": True}, {"use_relations": True}])
 def test_what_the_catalogue_does_not_have_is_not_used(tools, options):
     with pytest.raises(ValueError, match="expected"):
