@@ -29,6 +29,9 @@ from tfx_pipeline.settings import Settings, SettingsError
 #: Name of the configuration as it is, fitted by the same way as what it is compared with.
 ALL_PARTS = "all_parts"
 
+#: The entry that has the parts of `ABLATIONS`.
+ABLATED = "slice_ranker"
+
 #: The parts of the flagship switched off, one at a time, and the paths of repeats, popularity and query words together.
 ABLATIONS = (
     "no_profile_encoder=model.use_profile=false",
@@ -104,7 +107,13 @@ def parse(text: str, settings: Settings, origin: str) -> Variant:
 
 
 def ablations(settings: Settings, origin: str) -> list[Variant]:
-    """The variants of `ABLATIONS` that differ from the configuration: a part that is off in it cannot be left out."""
+    """The variants of `ABLATIONS` that differ from the configuration: a part that is off in it cannot be left out.
+
+    Raises:
+      SettingsError: if the configuration's entry has no such parts.
+    """
+    if settings.model.entry != ABLATED:
+        raise SettingsError(f"{origin}: ablations are parts of {ABLATED}; the entry is {settings.model.entry}.")
     found = [parse(text, settings, origin) for text in ABLATIONS]
     return [variant for variant in found if variant.settings != settings]
 

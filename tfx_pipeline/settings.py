@@ -367,12 +367,19 @@ def load(path: str | pathlib.Path, entry: str = "") -> Settings:
     others = content.pop("models", {})
     if not isinstance(others, dict) or not all(isinstance(value, dict) for value in others.values()):
         raise SettingsError(f"{path}: `models` is {others!r}; expected a mapping of entries to mappings of settings.")
-    if entry:
-        if entry not in registry.names():
-            raise SettingsError(f"the zoo has no entry {entry!r}; expected one of {', '.join(registry.names())}.")
-        named = _own_entry(path, includes, content)
-        entry = "" if entry == named else entry
-    if entry:
+    if entry and entry not in registry.names():
+        raise SettingsError(f"the zoo has no entry {entry!r}; expected one of {', '.join(registry.names())}.")
+    named = _own_entry(path, includes, content) if entry or others else ""
+    for other in others:
+        if other == named:
+            raise SettingsError(
+                f"{path}: `models.{other}` names its own entry; expected those settings in the file itself."
+            )
+        if other not in registry.names():
+            raise SettingsError(
+                f"{path}: `models.{other}` is no entry; expected some of {', '.join(registry.names())}."
+            )
+    if entry and entry != named:
         same_task = named in registry.names() and tasks.task_of(named) is tasks.task_of(entry)
         own = ("model", "train", *(() if same_task else _OF_A_TASK))
         replaced = [file for file in includes if pathlib.PurePath(file).parent.name == "models"]
@@ -392,14 +399,17 @@ def load(path: str | pathlib.Path, entry: str = "") -> Settings:
     settings = from_dict(merged, str(path))
     if not settings.name:
         raise SettingsError(f"{path}: `name` is missing; expected the pipeline's name.")
-    return dataclasses.replace(settings, name=f"{settings.name}_{entry}") if entry else settings
+    return dataclasses.replace(settings, name=f"{settings.name}_{entry}") if entry not in ("", named) else settings
 
 
 def _own_entry(path: pathlib.Path, includes: tuple[str, ...], content: dict[str, Any]) -> str:
     """The entry that a configuration names itself."""
     own: dict[str, Any] = {}
     for part in [*(settings_reader.read_yaml(path.parent / file) for file in includes), content]:
-        own = settings_reader.merge(own, {"model": part.get("model", {})})
+        model = part.get("model", {})
+        if not isinstance(model, dict):
+            raise SettingsError(f"{path}: `model` is {model!r}; expected a mapping of settings.")
+        own = settings_reader.merge(own, {"model": model})
     return str(own["model"].get("entry", DEFAULT_ENTRY))
 
 

@@ -51,6 +51,11 @@ def test_a_part_that_is_off_is_not_left_out_once_more(off, names):
     assert {text.partition("=")[0] for text in variants.ABLATIONS} - {variant.name for variant in found} == names
 
 
+def test_ablations_are_of_the_flagship():
+    with pytest.raises(settings.SettingsError, match="parts of slice_ranker; the entry is sasrec"):
+        variants.ablations(settings.from_dict({"name": "x", "model": {"entry": "sasrec"}}), "c")
+
+
 @pytest.mark.parametrize(
     "text", ["", "mine", "mine=model.no_such=1", "mine=modell.use_profile=false", "mine=train", "m=train.epochs=[3"]
 )

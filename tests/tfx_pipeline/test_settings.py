@@ -171,8 +171,20 @@ def test_another_entry_has_its_own_settings_and_what_the_file_says_of_it(tmp_pat
     assert settings.load(tmp_path / "c.yaml", "slice_ranker") == own
     with pytest.raises(settings.SettingsError, match=r"no entry 'bogus'; expected one of .*sasrec"):
         settings.load(tmp_path / "c.yaml", "bogus")
-    (tmp_path / "c.yaml").write_text("name: c\nmodels: [sasrec]\n", encoding="utf-8")
-    with pytest.raises(settings.SettingsError, match=r"`models` is \['sasrec'\]; expected a mapping"):
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("models: [sasrec]", r"`models` is \['sasrec'\]; expected a mapping"),
+        ("models: {slice_ranker: {train: {seed: 3}}}", r"`models.slice_ranker` names .* own entry; expected .* itself"),
+        ("models: {bogus: {}}", r"`models.bogus` is no entry; expected some of .*sasrec"),
+        ("models: {sasrec: {}}\nmodel: 3", r"`model` is 3; expected a mapping"),
+    ],
+)
+def test_what_is_said_of_other_entries_is_not_passed_over(tmp_path, text, said):
+    (tmp_path / "c.yaml").write_text(f"name: c\n{text}\n", encoding="utf-8")
+    with pytest.raises(settings.SettingsError, match=said):
         settings.load(tmp_path / "c.yaml")
 
 
