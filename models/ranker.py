@@ -465,6 +465,8 @@ class Ranker(CatalogueModel):
     def compute_losses(self, inputs: Tensors, labels: tf.Tensor, training: bool) -> dict[str, tf.Tensor]:
         """Every loss with a weight, unweighted, and their weighted sum under `loss`."""
         weights = self.config.loss_weights
+        if training and self.config.query_dropout:
+            inputs = self._some_unasked(inputs)
         sample = None
         if self.config.sampled_items and training:
             sample = self.sampler(
@@ -502,6 +504,12 @@ class Ranker(CatalogueModel):
             found["reconstruction_items"], found["reconstruction_vector"] = by_item, by_vector
             total += weights["reconstruction"] * (by_item + by_vector)
         return {"loss": total, **found}
+
+    def _some_unasked(self, inputs: Tensors) -> Tensors:
+        """The inputs, in which `query_dropout` of the decisions have no query."""
+        queries = [name for name in (features.QUERY_TOKENS_XF, features.QUERY_POOLED_XF) if name in inputs]
+        asked = tf.random.uniform([tf.shape(inputs[queries[0]])[0], 1]) >= self.config.query_dropout
+        return {**inputs, **{name: inputs[name] * tf.cast(asked, inputs[name].dtype) for name in queries}}
 
     def _catalogue_losses(
         self, state: RankerState, inputs: Tensors, positives: tf.Tensor, training: bool

@@ -23,7 +23,7 @@ class RankerConfig:
         use_profile, use_autoencoder, use_merge, use_cooccurrence, use_mixture, use_copy, use_popularity, use_lexical,
         use_attributes, use_words, use_newest_event, use_image_embedding, use_relations, relation_neighbours,
         neighbours, content_neighbours, linear_regularisation, decay_days, popularity_days, id_dropout,
-        history_dropout: as in the pipeline's settings.
+        history_dropout, query_dropout: as in the pipeline's settings.
       special_tokens: ids of the text vocabulary that are no words.
       item_text: `table` (item texts are encoded once, and again whenever the trainer says so), `through` (in every
         training step, so that BERT learns from them) or `none` (not encoded).
@@ -54,6 +54,7 @@ class RankerConfig:
     dimension: int = 64
     dropout: float = 0.2
     history_dropout: float = 0.0
+    query_dropout: float = 0.0
     slice_length: int = 16
     slices: int = 4
     slice_layers: int = 1

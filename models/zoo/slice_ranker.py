@@ -47,6 +47,8 @@ class SliceRankerOptions(ModelOptions):
       id_dropout: share of item ids hidden in training, so that text and attributes alone learn to carry an item.
       history_dropout: share of history events hidden from the slices, and of its items from the co-occurrence path, in
         training.
+      query_dropout: share of decisions whose query is hidden in training: what is said in a query needs no history, so
+        that without it little is learned for those who ask nothing.
       item_text: `table` (item texts are encoded once an epoch), `through` (in every step, so that BERT learns from
         them) or `none` (not encoded, where texts are no language; `use_words` reads them all the same).
       tasks: label event types with a score and a loss of their own, each with its weight in the one score that is
@@ -86,6 +88,7 @@ class SliceRankerOptions(ModelOptions):
     popularity_days: tuple[int, ...] = number((7, 30, 365), 1, 1e6)
     id_dropout: float = number(0.1, 0, 0.99)
     history_dropout: float = number(0.0, 0, 0.99)
+    query_dropout: float = number(0.0, 0, 0.99)
     item_text: str = choice("table", "through", "none")
     tasks: dict[str, float] = field(default_factory=dict, metadata={RANGE: (0, 1e6)})
 

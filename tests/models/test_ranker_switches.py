@@ -36,6 +36,7 @@ SWITCHES = {
     "through": {"item_text": "through"},
     "no_item_text": {"item_text": "none", "use_words": True},
     "dropouts": {"dropout": 0.2, "id_dropout": 0.2, "history_dropout": 0.2},
+    "unasked": {"query_dropout": 0.5},
     "smoothing": {"loss_weights": {"catalogue": 1.0}, "label_smoothing": 0.1},
     "listwise": {"loss_weights": {"listwise": 1.0}},
     "sampled": {"sampled_items": 3},
@@ -412,6 +413,23 @@ def test_without_attributes_an_item_is_its_id_and_its_text(tools):
         ranker.set_catalogue(other, sales, 100)
         assert bool(np.abs(ranker.item_vectors() - before).max() > 1e-3) == use
         assert np.abs(before[:-1]).max(1).min() > 1e-3  # the last has neither id nor text
+
+
+def test_some_decisions_train_as_if_nobody_had_asked(tools, encoder):
+    ranker = tools.make_ranker(encoder=encoder, query_dropout=0.5, loss_weights={"catalogue": 1.0})
+    inputs, labels = tools.pooled_request(ranker), tf.constant(tools.labels)
+    assert bool(tf.reduce_any(inputs[features.QUERY_TOKENS_XF][1] != 0))
+    queries = (features.QUERY_TOKENS_XF, features.QUERY_POOLED_XF)
+    inputs = {name: value[1:2] for name, value in inputs.items()}
+    silent = {**inputs, **{name: tf.zeros_like(inputs[name]) for name in queries}}
+
+    def loss(given, training):
+        return round(float(ranker.compute_losses(given, labels[1:2], training=training)["loss"]), 4)
+
+    asked, unasked = loss(inputs, False), loss(silent, False)
+    assert asked != unasked
+    found = [loss(inputs, True) for _ in range(24)]
+    assert set(found) == {asked, unasked}
 
 
 @pytest.mark.parametrize("options", [{"use_image_embedding": True}, {"use_relations": True}])
