@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from models import features, losses, perturbation
+from models.affinity_path import AffinityPath
 from models.candidate_text import unknown_texts
 from models.catalogue_model import CatalogueModel, Tensors, catalogue_rows
 from models.catalogue_sampler import CatalogueSampler, Sample
@@ -38,8 +39,9 @@ class Ranker(CatalogueModel):
     p is the profile text's vector, X the merged slices of the history (with `use_newest_event` the state of the newest
     event stands beside the newest slice), r an item's vector (id, text, attributes and, by switches of their own, image
     and related items; an item that the catalogue does not know has its text alone).
-    With a query the score gains what `QueryMatch` finds, and with a history what `CooccurrencePath` and `EvidencePath`
-    say of items (with the copy path, of those that are not in it). The head's explicit paths see the whole history.
+    With a query the score gains what `QueryMatch` finds, and with a history what `CooccurrencePath`, `EvidencePath` and
+    `AffinityPath` say of items (with the copy path, of those that are not in it). The head's explicit paths see the
+    whole history.
 
     With `config.tasks` each task has a score of its own, s_t: the head's (see there) and what all share, the match and
     the co-occurrence. The repeat mixture's gate gains a number of each, linear in what it sees, 0 at the start. The
@@ -138,6 +140,9 @@ class Ranker(CatalogueModel):
                 max_history=config.slices * config.slice_length,
                 name="evidence_path",
             )
+        if config.use_affinity:
+            sizes = (config.categories, config.brands, config.price_buckets)
+            self.affinity_path = AffinityPath(sizes, config.event_types, config.decay_days, name="affinity_path")
         interactions = 0
         if config.use_copy or config.use_mixture:
             self.repeat_path = RepeatPath(
@@ -296,6 +301,12 @@ class Ranker(CatalogueModel):
         if config.use_evidence:
             near = self.evidence_path(catalogue_positions, users, kept, rows, training=training)
             similar = near if similar is None else similar + near
+        if config.use_affinity:
+            encoder, gaps = self.item_encoder, inputs[features.HISTORY_GAPS_XF]
+            tables = (encoder.item_categories, encoder.item_brands, encoder.item_price_buckets)
+            types = inputs[features.HISTORY_TYPES_XF]
+            alike = self.affinity_path(tables, catalogue_positions, types, gaps, asked, rows)
+            similar = alike if similar is None else similar + alike
         servable = tf.cast(wanted(self.servable), tf.float32)
         interactions: list[tf.Tensor] = []
         repeated = None
@@ -451,6 +462,8 @@ class Ranker(CatalogueModel):
         match = self.query_match.of_candidates(state.query, query_tokens, cold_item, texts, where, words)
         cold = self.head(state.vector, items, counted)
         cold += tf.where(known, tf.gather(state.match, rows, batch_dims=1), match)
+        if state.similar is not None:
+            cold += tf.where(known, tf.gather(state.similar, rows, batch_dims=1), 0)
         if state.habits is not None:
             if not training:
                 cold = cold / tf.exp(self.mixture.log_temperature)

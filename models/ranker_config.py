@@ -21,9 +21,9 @@ class RankerConfig:
       days: days in the popularity table.
       dimension, dropout, slice_length, slices, slice_layers, slice_heads, code_dimension, merge, merge_source,
         use_profile, use_autoencoder, use_merge, use_cooccurrence, use_mixture, use_copy, use_popularity, use_lexical,
-        use_attributes, use_words, use_newest_event, use_image_embedding, use_relations, relation_neighbours,
-        neighbours, content_neighbours, linear_regularisation, decay_days, popularity_days, id_dropout,
-        history_dropout, query_dropout: as in the pipeline's settings.
+        use_attributes, use_affinity, use_words, use_newest_event, use_image_embedding, use_relations,
+        relation_neighbours, neighbours, content_neighbours, linear_regularisation, decay_days, popularity_days,
+        id_dropout, history_dropout, query_dropout: as in the pipeline's settings.
       special_tokens: ids of the text vocabulary that are no words.
       item_text: `table` (item texts are encoded once, and again whenever the trainer says so), `through` (in every
         training step, so that BERT learns from them) or `none` (not encoded).
@@ -71,6 +71,7 @@ class RankerConfig:
     use_popularity: bool = True
     use_lexical: bool = True
     use_attributes: bool = True
+    use_affinity: bool = False
     use_words: bool = False
     use_newest_event: bool = False
     use_image_embedding: bool = False

@@ -34,6 +34,7 @@ class SliceRankerOptions(ModelOptions):
       use_copy, use_popularity, use_lexical: the explicit paths: repeats and frequency, popularity, words of the query.
       use_newest_event: the slice Transformer's state of the newest event, in the user vector beside the newest slice.
       use_attributes: category, brand and price of items, in their vectors beside id and text.
+      use_affinity: the explicit path of what the history has of an item's category, brand and price level.
       use_words: a learned vector for each word of an item's text, beside what BERT makes of it.
       use_image_embedding: the items' image embeddings, in the vectors of items beside text and attributes; needs
         `data.image_embedding_width`.
@@ -76,6 +77,7 @@ class SliceRankerOptions(ModelOptions):
     use_popularity: bool = True
     use_lexical: bool = True
     use_attributes: bool = True
+    use_affinity: bool = False
     use_words: bool = False
     use_newest_event: bool = False
     use_image_embedding: bool = False

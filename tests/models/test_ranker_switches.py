@@ -22,6 +22,8 @@ SWITCHES = {
     "no_popularity": {"use_popularity": False},
     "no_lexical": {"use_lexical": False},
     "words": {"use_words": True},
+    "no_attributes": {"use_attributes": False},
+    "affinity": {"use_affinity": True, "use_cooccurrence": False},
     "images": {"use_image_embedding": True, "image_width": 3},
     "relations": {"use_relations": True, "relations": 2},
     "neighbours": {"neighbours": 4},
@@ -40,6 +42,7 @@ SWITCHES = {
     "smoothing": {"loss_weights": {"catalogue": 1.0}, "label_smoothing": 0.1},
     "listwise": {"loss_weights": {"listwise": 1.0}},
     "sampled": {"sampled_items": 3},
+    "sampled_affinity": {"sampled_items": 3, "use_affinity": True},
     "sampled_evidence": {"sampled_items": 3, "neighbours": 4, "content_neighbours": 2},
     "sampled_linear": {"sampled_items": 3, "linear_regularisation": 2.0},
     "sampled_relations": {"sampled_items": 3, "use_relations": True, "relations": 2, "item_text": "through"},
@@ -413,6 +416,22 @@ def test_without_attributes_an_item_is_its_id_and_its_text(tools):
         ranker.set_catalogue(other, sales, 100)
         assert bool(np.abs(ranker.item_vectors() - before).max() > 1e-3) == use
         assert np.abs(before[:-1]).max(1).min() > 1e-3  # the last has neither id nor text
+
+
+def test_what_the_history_has_of_its_brand_speaks_for_an_item_that_may_not_be_recommended_yet(tools):
+    table = tools.small_table(servable=np.array([1, 1, 1, 1, 1, 0], bool))
+    ranker, request = (
+        tools.make_ranker(table, use_affinity=True, use_mixture=False, use_cooccurrence=False),
+        tools.request(),
+    )
+    state, before = ranker.encode_user(request), ranker(request).numpy()
+    assert request[features.CANDIDATE_ITEMS_XF][0, 1] == 5 + features.FIRST_KNOWN_ID
+    alike = float(state.similar[0, 5])
+    for layer in ranker.affinity_path.outer:
+        layer.kernel.assign(tf.zeros_like(layer.kernel))
+    after = ranker(request).numpy()
+    assert abs(alike) > 1e-3 and before[0, 1] - after[0, 1] == pytest.approx(alike, abs=1e-5)
+    assert before[0, 2] == after[0, 2]  # of what the catalogue does not know no attribute is known
 
 
 def test_some_decisions_train_as_if_nobody_had_asked(tools, encoder):
