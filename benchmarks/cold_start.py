@@ -1,6 +1,6 @@
 """How well a pushed model ranks for users without a past and items without events: one JSON line per model.
 
-    python -m benchmarks.cold_start --config configs/cold_start.yaml --data PATH [--servable DIR] [--validation] \
+    python -m benchmarks.cold_start --config configs/cold_start.yaml --data PATH --validation [--servable DIR] \
         [--variant NAME=KEY=VALUE[,…]] [--seed N]
 
 Asked is about sessions from `decisions.eval_until` on (with `--validation`, in the window of the eval split), through
@@ -9,7 +9,8 @@ the SavedModel's `rank`. Metrics are means of NDCG@10 over decisions, with boots
 * `new_users`: users without an event before, of whom a text, demographics or a query are known. All items that had an
   event before the boundary are scored; targets are those of them that were chosen.
 * `new_items`: decisions in which an item without an event before the boundary was chosen. All such items that were
-  there at the time are scored, by text and attributes; targets are those of them that were chosen.
+  there at the time are scored, by the request's text or, with `--validation`, where the model's catalogue has them, by
+  their row of it: text, attributes, image and relations; targets are those of them that were chosen.
 
 Baselines in the same run: `popularity` (label events of the last 30 days; of new items it knows nothing), `text_knn`
 (cosine of tf·idf vectors of character n-grams of the user's texts, query and history with titles),
@@ -27,7 +28,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import itertools
 import json
 import os
 import pathlib
@@ -219,56 +219,45 @@ def _lines(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             f"{path}: {contract.RUN_FILE} does not say that the model was fitted without the validation window; "
             "expected --servable DIR with --validation, what Trainer made and FinalTrainer did not."
         )
-    tables = read(settings.data, place.data)
-    questions, boundary = read_questions(settings, tables, options.validation)
-    asked = [_Model(settings, Servable(path, settings.data.context, contract.RANK), {})]
     chosen = [variants.parse(f"{variants.ALL_PARTS}=", settings, options.config)] if options.seed else []
     chosen += [variants.parse(text, settings, options.config) for text in options.variant]
-    for variant in chosen:
-        for seed in options.seed or [settings.train.seed]:
-            seeded = variants.with_fit(variant, seed=seed, final=None)
-            fit = variants.fit(seeded, place, validation=options.validation)
-            servable = Servable(fit.path, settings.data.context, contract.RANK)
-            more = {"variant": variant.name, "seconds_to_fit": round(fit.seconds, 1)}
-            asked.append(_Model(seeded.settings, servable, more))
+    tables = read(settings.data, place.data)
+    questions, boundary = read_questions(settings, tables, options.validation)
     for question in questions:
         if not question.requests:
             raise DataError(f"{place.data}: has no decision of {question.name} from {iso(boundary)} on; expected some.")
-        folder = pathlib.Path(str(place.data))
-        found: dict[str, float] = {}
-        for name, scores, brings in itertools.chain(
-            ((name, scores, {}) for name, scores in baselines(settings, tables, folder, question, boundary)),
-            ((model.settings.model.entry, model.servable.score(question.requests), model.line()) for model in asked),
-        ):
-            values = question.ndcg(scores)
-            mean = float(values.mean())
-            if not brings:
-                found[name] = mean
-            line = {
-                "task": TASK,
-                "question": question.name,
-                "model": name,
-                "boundary": iso(boundary),
-                "n": len(values),
-                METRIC: mean,
-                f"{METRIC}_95": predictions.confidence(values),
-            }
-            if "oracle" in found and found["oracle"] > found["chance"]:
-                line["share_of_oracle"] = (mean - found["chance"]) / (found["oracle"] - found["chance"])
-            yield line | brings
+    counted: dict[str, dict[str, float]] = {question.name: {} for question in questions}
 
+    def line(question: Question, name: str, scores: Sequence[np.ndarray]) -> dict[str, Any]:
+        values, means = question.ndcg(scores), counted[question.name]
+        said: dict[str, Any] = {
+            "task": TASK,
+            "question": question.name,
+            "model": name,
+            "boundary": iso(boundary),
+            "n": len(values),
+            METRIC: float(values.mean()),
+            f"{METRIC}_95": predictions.confidence(values),
+        }
+        means.setdefault(name, said[METRIC])
+        if "oracle" in means and means["oracle"] > means["chance"]:
+            said["share_of_oracle"] = (said[METRIC] - means["chance"]) / (means["oracle"] - means["chance"])
+        return said
 
-@dataclass(frozen=True)
-class _Model:
-    """A SavedModel that is asked, the settings that it was fitted with, and what its line says besides."""
+    def asked(model: pathlib.Path, seed: int, more: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        servable = Servable(model, settings.data.context, contract.RANK)
+        brings = {"servable": servable.place, "final": servable.final, "seed": seed, **more}
+        for question in questions:
+            yield line(question, settings.model.entry, servable.score(question.requests)) | brings
 
-    settings: settings_lib.Settings
-    servable: Servable
-    more: dict[str, Any]
-
-    def line(self) -> dict[str, Any]:
-        seed = self.settings.train.seed
-        return {"servable": self.servable.place, "final": self.servable.final, "seed": seed, **self.more}
+    for question in questions:
+        for name, scores in baselines(settings, tables, pathlib.Path(str(place.data)), question, boundary):
+            yield line(question, name, scores)
+    yield from asked(path, settings.train.seed, {})
+    for variant in variants.fits(chosen, options.seed):
+        fit = variants.fit(variant, place, validation=options.validation)
+        more = {"variant": variant.name, "seconds_to_fit": round(fit.seconds, 1)}
+        yield from asked(fit.path, variant.settings.train.seed, more)
 
 
 if __name__ == "__main__":

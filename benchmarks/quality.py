@@ -251,7 +251,7 @@ def _run(options: argparse.Namespace, emit: Callable[[dict[str, Any]], None]) ->
         return
     store = ScoreStore(place, options.task, options.validation)
     ways = (False, True) if options.final else (False,) if options.held_out else (None,)
-    for variant in _fits(chosen, options.seed, ways):
+    for variant in variants.fits(chosen, options.seed, ways):
         seed = variant.settings.train.seed
         _say(f"Fitting {variant.name}, seed {seed} …")
         fit = variants.fit(variant, place, validation=options.validation)
@@ -263,14 +263,6 @@ def _run(options: argparse.Namespace, emit: Callable[[dict[str, Any]], None]) ->
         final = "_final" if line["final"] else ""
         _write(rankings, out.with_name(f"{out.stem}_{variant.name}_{seed}{final}{out.suffix}"))
         emit({**line, "variant": variant.name, "seconds_to_fit": round(fit.seconds, 1)})
-
-
-def _fits(chosen: list[variants.Variant], seeds: list[int], ways: Sequence[bool | None]) -> Iterator[variants.Variant]:
-    """Each variant with each seed, in several ways: with a final fit, without one, or (None) as its settings say."""
-    for variant in chosen:
-        for seed in seeds or (None,):
-            for final in ways:
-                yield variants.with_fit(variant, seed=seed, final=final)
 
 
 def _write(rankings: Rankings, out: pathlib.Path) -> None:

@@ -15,6 +15,7 @@ import pathlib
 import re
 import shutil
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,7 @@ ABLATIONS = (
     "no_merge=model.use_merge=false",
     "no_cooccurrence=model.use_cooccurrence=false",
     "no_linear=model.linear_regularisation=0",
+    "no_affinity=model.use_affinity=false",
     "no_evidence=model.neighbours=0,model.content_neighbours=0",
     "no_item_text=model.item_text=none,model.use_words=false",
     "no_explicit_paths=model.use_copy=false,model.use_mixture=false,model.use_popularity=false,model.use_lexical=false",
@@ -113,7 +115,9 @@ def ablations(settings: Settings, origin: str) -> list[Variant]:
       SettingsError: if the configuration's entry has no such parts.
     """
     if settings.model.entry != ABLATED:
-        raise SettingsError(f"{origin}: ablations are parts of {ABLATED}; the entry is {settings.model.entry}.")
+        raise SettingsError(
+            f"{origin}: the entry is {settings.model.entry}; expected {ABLATED}, whose parts ablations leave out."
+        )
     found = [parse(text, settings, origin) for text in ABLATIONS]
     return [variant for variant in found if variant.settings != settings]
 
@@ -135,6 +139,16 @@ def with_fit(variant: Variant, *, seed: int | None = None, final: bool | None = 
         variant.settings.train, **{name: value for name, value in changes.items() if value is not None}
     )
     return Variant(variant.name, dataclasses.replace(variant.settings, train=train))
+
+
+def fits(
+    chosen: Sequence[Variant], seeds: Sequence[int] = (), ways: Sequence[bool | None] = (None,)
+) -> Iterator[Variant]:
+    """Each variant with each seed, in several ways: with a final fit, without one, or (None) as its settings say."""
+    for variant in chosen:
+        for seed in seeds or (None,):
+            for final in ways:
+                yield with_fit(variant, seed=seed, final=final)
 
 
 def fit(variant: Variant, place: local_runner.Place, *, validation: bool = False) -> Fit:

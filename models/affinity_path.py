@@ -14,8 +14,10 @@ class AffinityPath(tf.keras.layers.Layer):
     """score(j) = Σ_k g_k(f_k(a_kj), q): a_kj is item j's attribute of kind k, f_k what the whole history has of it.
 
     f_k(a) are the features that `RepeatPath` counts, of events with items of the attribute a in place of events with
-    one item; q says whether something is asked for, g_k is an MLP that starts at 0. An item without an attribute of a
-    kind gains nothing from it. Nothing is learned of an item itself, so that a new one is scored like any other.
+    one item; q says whether something is asked for, g_k is an MLP that starts at 0. An attribute that the history has
+    nothing of adds nothing. Nothing is learned of an item itself, so that a new one is scored like any other.
+
+    A step holds hidden_dimension numbers for each decision and value of a kind, however few items are wanted.
 
     Args:
       sizes: of each kind, its number of values, 0 for "none" included.
@@ -101,9 +103,9 @@ class AffinityPath(tf.keras.layers.Layer):
             own = tf.gather(values, tf.maximum(positions, 0))
             # "None" is no value that events have in common.
             own = tf.where(tf.logical_and(positions >= 0, own > 0), own, -1)
-            counted, _, _ = self.counts[kind](own, types, gaps)
+            counted, met, _ = self.counts[kind](own, types, gaps)
             said = tf.broadcast_to(asked[:, :, tf.newaxis], tf.shape(counted[:, :, :1]))
-            by_value = self.outer[kind](self.inner[kind](tf.concat([counted, said], -1)))[:, :, 0]
+            by_value = self.outer[kind](self.inner[kind](tf.concat([counted, said], -1)))[:, :, 0] * met
             wanted = values if rows is None else tf.gather(values, rows)
             score += tf.gather(by_value, wanted, axis=1) * tf.cast(wanted > 0, tf.float32)
         return score

@@ -41,7 +41,7 @@ class ItemTable:
     relations: np.ndarray | None = None
 
     def without_attributes(self) -> ItemTable:
-        """The same items, of no known category, brand and price."""
+        """The same items, of no known category, brand and price; their tokens may name both."""
         none = {
             name: np.zeros_like(getattr(self, name)) for name in ("categories", "brands", "price_buckets", "prices")
         }

@@ -44,7 +44,7 @@ class Ranker(CatalogueModel):
     whole history.
 
     With `config.tasks` each task has a score of its own, s_t: the head's (see there) and what all share, the match and
-    the co-occurrence. The repeat mixture's gate gains a number of each, linear in what it sees, 0 at the start. The
+    what the history says. The repeat mixture's gate gains a number of each, linear in what it sees, 0 at the start. The
     catalogue loss is one for each task, over its positives (`losses.of_strength`). Served, calibrated, and seen by the
     other losses, is the mixture of s = Σ_t w_t·s_t, w_t = tasks[t] / Σ tasks, with the gate's number so averaged: one
     number an item, whose order is that of Σ_t tasks[t]·s_t among repeats and among the others.
@@ -440,7 +440,8 @@ class Ranker(CatalogueModel):
         """Scores of the candidates, float32 [B, N], on the scale of `score_catalogue`.
 
         Items that the catalogue does not know, or may not recommend, are scored from what is known of them: the text
-        that the request brings, or their row's text and attributes.
+        that the request brings, or their row's text and attributes and what the history says of it, as of items that
+        are not in it.
         """
         rows = self._candidate_rows(state, inputs)
         known = rows >= 0

@@ -30,7 +30,8 @@ class RankerState(UserState):
       query: float [B, d], zero without a query.
       features, repeated: interactions with the whole catalogue, [B, V, F] and [B, V]; None where switched off.
       match: float [B, V], what the query adds to an item's score, 0 without one.
-      similar: float [B, V], what the history's items say of the others; None without co-occurrence and evidence.
+      similar: float [B, V], what the history's items say of the others; None without co-occurrence,
+        evidence and affinity.
       habits: float [B, 5], what the repeat mixture's gate sees: the user's numbers of `RepeatPath`, whether there is a
         query, and how much more of its match lies in the history than elsewhere; None without the mixture. With tasks
         [B, 6]: last what these say of it.

@@ -359,7 +359,8 @@ def load(path: str | pathlib.Path, entry: str = "") -> Settings:
         another task); the pipeline's name gets `_ENTRY` behind it. "" and the file's own entry leave all as it is.
 
     Raises:
-      SettingsError: if a file is missing, is not YAML, or holds an unknown key or an unusable value.
+      SettingsError: if a file is missing, is not YAML, or holds an unknown key or an unusable value, or `models` names
+        the file's own entry or one that the zoo does not have.
     """
     path = pathlib.Path(path)
     content = settings_reader.read_yaml(path)
@@ -405,10 +406,11 @@ def load(path: str | pathlib.Path, entry: str = "") -> Settings:
 def _own_entry(path: pathlib.Path, includes: tuple[str, ...], content: dict[str, Any]) -> str:
     """The entry that a configuration names itself."""
     own: dict[str, Any] = {}
-    for part in [*(settings_reader.read_yaml(path.parent / file) for file in includes), content]:
+    parts = [(path.parent / file, settings_reader.read_yaml(path.parent / file)) for file in includes]
+    for file, part in [*parts, (path, content)]:
         model = part.get("model", {})
         if not isinstance(model, dict):
-            raise SettingsError(f"{path}: `model` is {model!r}; expected a mapping of settings.")
+            raise SettingsError(f"{file}: `model` is {model!r}; expected a mapping of settings.")
         own = settings_reader.merge(own, {"model": model})
     return str(own["model"].get("entry", DEFAULT_ENTRY))
 

@@ -33,7 +33,8 @@ class SliceRankerOptions(ModelOptions):
       use_mixture: score repeats and other items by two distributions, weighed by a gate, instead of by one.
       use_copy, use_popularity, use_lexical: the explicit paths: repeats and frequency, popularity, words of the query.
       use_newest_event: the slice Transformer's state of the newest event, in the user vector beside the newest slice.
-      use_attributes: category, brand and price of items, in their vectors beside id and text.
+      use_attributes: category, brand and price of items, in their vectors beside id and text (which names the first two
+        all the same).
       use_affinity: the explicit path of what the history has of an item's category, brand and price level.
       use_words: a learned vector for each word of an item's text, beside what BERT makes of it.
       use_image_embedding: the items' image embeddings, in the vectors of items beside text and attributes; needs
@@ -43,13 +44,15 @@ class SliceRankerOptions(ModelOptions):
       neighbours, content_neighbours: kept for each item of what is met near it and of what has similar texts, in the
         evidence path, which is left out where both are 0.
       linear_regularisation: λ of the linear path, which is left out at 0; for catalogues of at most 30,000 items.
-      decay_days: time constants of the co-occurrence path's sums, and initial ones of the copy path's decayed counts.
+      decay_days: time constants of the co-occurrence path's sums, and initial ones of the decayed counts of the copy
+        and the affinity path.
       popularity_days: windows of the popularity path.
       id_dropout: share of item ids hidden in training, so that text and attributes alone learn to carry an item.
       history_dropout: share of history events hidden from the slices, and of its items from the co-occurrence path, in
         training.
       query_dropout: share of decisions whose query is hidden in training: what is said in a query needs no history, so
-        that without it little is learned for those who ask nothing.
+        that without it little is learned for those who ask nothing (of the losses alone: VAT and contrastive views see
+        all queries).
       item_text: `table` (item texts are encoded once an epoch), `through` (in every step, so that BERT learns from
         them) or `none` (not encoded, where texts are no language; `use_words` reads them all the same).
       tasks: label event types with a score and a loss of their own, each with its weight in the one score that is
@@ -108,6 +111,8 @@ class SliceRankerOptions(ModelOptions):
             )
         if self.tasks and not any(self.tasks.values()):
             raise ValueError("`model.tasks` has only weights of 0; expected one above 0, so that a score is served.")
+        if self.use_affinity and not self.use_attributes:
+            raise ValueError("`model.use_affinity` counts attributes; expected `model.use_attributes` beside it.")
         self.text_encoder.check()
 
     @property

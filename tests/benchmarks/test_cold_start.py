@@ -103,11 +103,10 @@ def test_the_command(asked, export, tmp_path, monkeypatch, capsys):
     arguments = ["--config", str(config), "--data", str(folder), "--servable", str(export(4))]
     assert cold_start.main(arguments) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    names = ["chance", "oracle", "popularity", "text_knn", "slice_ranker"]
-    assert [(line["question"], line["model"]) for line in lines] == [
-        (question, name) for question in ("new_users", "new_items") for name in names
-    ]
-    assert [line["n"] for line in lines[::5]] == seen
+    names, kinds = ["chance", "oracle", "popularity", "text_knn"], ("new_users", "new_items")
+    expected = [(kind, name) for kind in kinds for name in names] + [(kind, "slice_ranker") for kind in kinds]
+    assert [(line["question"], line["model"]) for line in lines] == expected
+    assert [line["n"] for line in lines[-2:]] == seen == [lines[0]["n"], lines[4]["n"]]
     for line in lines:
         assert line["ndcg@10_95"][0] <= line["ndcg@10"] <= line["ndcg@10_95"][1]
     assert [line.get("share_of_oracle") for line in lines[:2]] == [None, 1] and lines[2]["share_of_oracle"] < 1
@@ -135,19 +134,13 @@ def test_variants_and_seeds_are_fitted_and_asked(asked, export, tmp_path, monkey
 
     monkeypatch.setattr(cold_start, "Servable", Toy)
     monkeypatch.setattr(variants, "fit", fit)
-    arguments = [
-        "--config",
-        str(config),
-        "--data",
-        str(folder),
-        "--servable",
-        str(export(4)),
-        "--seed",
-        "3",
-        "--seed",
-        "4",
-    ]
-    assert cold_start.main([*arguments, "--variant", "plain=model.use_attributes=false"]) == 0
+    arguments = ["--config", str(config), "--data", str(folder), "--servable", str(export(4))]
+    arguments += ["--variant", "plain=model.use_attributes=false,train.seed=5"]
+    assert cold_start.main(arguments) == 0
+    assert fitted == [("plain", 5, False)]
+    fitted.clear()
+    capsys.readouterr()
+    assert cold_start.main([*arguments, "--seed", "3", "--seed", "4"]) == 0
     assert fitted == [("all_parts", 3, True), ("all_parts", 4, True), ("plain", 3, False), ("plain", 4, False)]
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     models = [line for line in lines if line["question"] == "new_items" and "servable" in line]

@@ -27,7 +27,7 @@ def test_a_list_may_hold_commas():
     assert changed.train.epochs == 3
 
 
-EVERYTHING = {"linear_regularisation": 100.0, "neighbours": 5, "use_words": True}
+EVERYTHING = {"linear_regularisation": 100.0, "neighbours": 5, "use_words": True, "use_affinity": True}
 
 
 def test_every_ablation_can_be_read_and_differs():
@@ -52,7 +52,7 @@ def test_a_part_that_is_off_is_not_left_out_once_more(off, names):
 
 
 def test_ablations_are_of_the_flagship():
-    with pytest.raises(settings.SettingsError, match="parts of slice_ranker; the entry is sasrec"):
+    with pytest.raises(settings.SettingsError, match="the entry is sasrec; expected slice_ranker"):
         variants.ablations(settings.from_dict({"name": "x", "model": {"entry": "sasrec"}}), "c")
 
 

@@ -11,6 +11,7 @@ DECAY = (5.0, 50.0)
 POSITIONS = np.array([[0, 2, 4, -1], [3, -1, -1, -1]])
 TYPES = np.array([[1, 2, 2, 0], [1, 0, 0, 0]])
 GAPS = np.array([[9.0, 4.0, 0.5, 0.0], [2.0, 0, 0, 0]], np.float32)
+WEIGHTS = np.array([9.0, 0.5, 2.0])  # of the event types
 ASKED = np.array([[0.0], [1.0]], np.float32)
 
 
@@ -21,6 +22,8 @@ def path():
     rng = np.random.default_rng(1)
     for layer in path.outer:
         layer.kernel.assign(rng.normal(size=layer.kernel.shape))
+    for counts in path.counts:
+        counts.type_weights.assign(WEIGHTS)
     return path
 
 
@@ -35,16 +38,17 @@ def by_hand(path):
     for kind, values in enumerate((CATEGORIES, BRANDS)):
         inner, outer = path.inner[kind], path.outer[kind].kernel.numpy()
         for user in range(2):
-            known = [(values[p], g) for p, g in zip(POSITIONS[user], GAPS[user], strict=True) if p >= 0 and values[p]]
+            events = [event for event in zip(POSITIONS[user], TYPES[user], GAPS[user], strict=True) if event[0] >= 0]
+            known = [(values[place], WEIGHTS[kind], age) for place, kind, age in events if values[place]]
             length = np.log1p(len(known)) / 5
-            newest = np.log1p(min((age for _, age in known), default=1e4)) / 4
+            newest = np.log1p(min((age for *_, age in known), default=1e4)) / 4
             for item, value in enumerate(values):
-                if not value:
+                own = np.array([(weight, age) for other, weight, age in known if other == value])
+                if not len(own):
                     continue
-                ages = np.array([age for other, age in known if other == value])
-                there = float(len(ages) > 0)
-                decayed = [np.log1p(3 * np.exp(-ages / days).sum()) for days in DECAY]
-                features = [np.log1p(len(ages)), there, *decayed, there * length, there * newest, ASKED[user, 0]]
+                weights, ages = own.T
+                decayed = [np.log1p(3 * (weights * np.exp(-ages / days)).sum()) for days in DECAY]
+                features = [np.log1p(weights.sum()), 1.0, *decayed, length, newest, ASKED[user, 0]]
                 hidden = np.array(features) @ inner.kernel.numpy() + inner.bias.numpy()
                 expected[user, item] += (tf.nn.gelu(hidden.astype(np.float32)).numpy() @ outer)[0]
     return expected
@@ -62,7 +66,9 @@ def test_what_an_item_shares_with_the_history_counts_and_nothing_else(path):
     other = np.array([[2, 2, 4, -1], [3, -1, -1, -1]])
     change = np.abs(run(path, positions=other) - run(path))
     assert change[0, 1] > 1e-3 and not change[1].any()
-    assert np.abs(run(path, asked=1 - ASKED) - run(path))[:, :3].min() > 1e-4
+    asked = np.abs(run(path, asked=1 - ASKED) - run(path))
+    assert asked[0, [0, 1, 2, 4]].min() > 1e-4
+    assert not run(path)[1, [0, 1, 2, 4]].any()  # of the second user's one event only the brand is known, no other's
 
 
 def test_it_starts_at_zero_and_learns():

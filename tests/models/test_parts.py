@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from transformers import BertConfig
 
+from models.affinity_path import AffinityPath
 from models.cooccurrence_path import CooccurrencePath
 from models.fusion import UserFusion
 from models.item_encoder import ItemEncoder
@@ -60,7 +61,24 @@ def fill_items(encoder):
     encoder.trained.assign([1.0, 1.0, 0.0, 1.0])
 
 
+def move_affinity(path):
+    for layer in path.outer:
+        layer.kernel.assign(np.random.default_rng(1).normal(size=layer.kernel.shape))
+
+
 PARTS = {
+    "affinity_path": (
+        AffinityPath,
+        dict(sizes=(3, 4), event_types=3, decay_days=(7.0, 30.0)),
+        [
+            [tf.constant([1, 1, 2, 0, 2]), tf.constant([3, 0, 1, 2, 3])],
+            tf.constant([[0, 2, 4, -1], [3, -1, -1, -1], [1, 1, 0, 2]]),
+            tf.constant([[1, 2, 2, 0], [1, 0, 0, 0], [2, 2, 1, 1]]),
+            tf.constant([[9.0, 4.0, 0.5, 0.0], [2.0, 0, 0, 0], [6.0, 5.0, 3.0, 1.0]]),
+            tf.constant([[0.0], [1.0], [1.0]]),
+        ],
+        dict(shared=(0,), prepare=move_affinity, dtype="float32"),
+    ),
     "transformer_block": (
         TransformerBlock,
         dict(dimension=8, heads=2, intermediate_dimension=16, dropout=0.1),
