@@ -51,6 +51,7 @@ COLUMNS = {
     "novel_ndcg@10": "novel NDCG@10",
     "no_history_recall@10": "recall@10 without history",
     "no_history_ndcg@10": "NDCG@10 without history",
+    "typo_ndcg@10": "NDCG@10 with a typo",
 }
 COSTS = {"parameters": "parameters", "seconds_to_fit": "fit, s", "seconds_to_score": "score, s"}
 
