@@ -5,7 +5,8 @@
 `benchmarks/results/NAME.jsonl` holds the lines of one data set and task, as they were printed. They are made into a
 table in README.md between `<!-- results: NAME -->` and `<!-- end -->`, and, for the zoo's entries, into
 `models/measured.json`, which `python -m models list` and README's table of the zoo, between `<!-- zoo -->` and
-`<!-- end -->`, show. `--check` writes nothing and exits with 1 where one of them is not what the results say.
+`<!-- end -->`, show; `NAME_ablations.jsonl` compares parts of one model and is made into a table alone. `--check`
+writes nothing and exits with 1 where one of them is not what the results say.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = "benchmarks/results"
 MEASURED = "models/measured.json"
 
+#: Behind the name of results that compare parts of a model, and say nothing new of an entry.
+ABLATIONS = "_ablations"
 #: Behind the name of what a benchmark counts itself, where an entry of the zoo has the same.
 BASELINE = " (baseline)"
 
@@ -133,6 +136,8 @@ def measured(results: dict[str, list[Line]]) -> dict[str, dict[str, Any]]:
     """Entry -> data set -> metrics, parameters and seconds, as far as they were measured."""
     found: dict[str, dict[str, Any]] = {name: {} for name in registry.names()}
     for data, lines in sorted(results.items()):
+        if data.endswith(ABLATIONS):
+            continue
         by_entry: dict[str, Row] = {}
         # Where there are both, what has not seen the validation events.
         for row in sorted(rows(lines), key=lambda row: row.final):

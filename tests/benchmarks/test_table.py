@@ -97,6 +97,7 @@ def test_variants_are_not_taken_for_the_entry():
         {**FITTED, "model": "slice_ranker", "variant": "all_parts", "ndcg@10": 0.5},
     ]
     assert table.measured({"toys": lines}) == {"slice_ranker": {"toys": {"ndcg@10": 0.5}}}
+    assert table.measured({"toys_ablations": lines}) == {}
 
 
 def test_what_cannot_be_read_is_named(tree, capsys):

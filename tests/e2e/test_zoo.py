@@ -113,24 +113,31 @@ def test_an_entry_that_tells_clicks_is_fitted_exported_and_asked(tiny, name, tmp
     run = tiny.last_run()
     splits = [f"{run['transformed_examples']}/Split-{split}/*" for split in ("train", "eval", "catalogue")]
     data = trainer.split_files(splits[:1], splits[1:], run["transform_graph"])
-    model = str(tmp_path / "model")
-    folders = {"log_dir": str(tmp_path / "logs"), "checkpoints": str(tmp_path / "checkpoints")}
     settings = _settings(tiny, name)
     enough = dataclasses.replace(settings.train, epochs=3, batch_size=32, validation_decisions=300)
-    fitted = trainer.fit_and_export(dataclasses.replace(settings, train=enough), data, export_dir=model, **folders)
-    assert 0.55 < fitted["metrics"]["pooled_auc"] < 1 and 0 < fitted["metrics"]["log_loss"] < 1
-    assert set(fitted["calibration"]) == {"log_temperature", "offset"}
-    loaded = tf.saved_model.load(model)
-    assert set(loaded.signatures) == {contract.SERVING_DEFAULT, *registry.entry(name).signatures}
+    settings = dataclasses.replace(settings, train=enough)
+    fitted = trainer.fit(settings, data, log_dir=str(tmp_path / "logs"), checkpoints=str(tmp_path / "checkpoints"))
+    assert 0.55 < fitted.run["metrics"]["pooled_auc"] < 1 and 0 < fitted.run["metrics"]["log_loss"] < 1
+    assert set(fitted.run["calibration"]) == {"log_temperature", "offset"}
     item_ids = [entry.decode() for entry in data.transform.vocabulary_by_name(features.ITEM_VOCABULARY)]
     known = _request(item_ids)
     others = [Request(candidates=["not known", item_ids[0]], candidate_text=[text, ""]) for text in ("boots", "tea")]
     arrays = build_inputs(contract.RANK, [known, *others], CONTEXT)
-    answer = loaded.signatures[contract.RANK](**{key: tf.constant(value) for key, value in arrays.items()})
-    scores = answer[contract.SCORES].numpy()
+    answers = {}
+    for kind in ("float32", "int8"):
+        own = dataclasses.replace(settings, export=ExportSettings(weights=kind))
+        export(fitted.model, own, data.transform, fitted.catalogue, str(tmp_path / kind))
+        loaded = tf.saved_model.load(str(tmp_path / kind))
+        assert set(loaded.signatures) == {contract.SERVING_DEFAULT, *registry.entry(name).signatures}
+        answer = loaded.signatures[contract.RANK](**{key: tf.constant(value) for key, value in arrays.items()})
+        answers[kind] = answer[contract.SCORES].numpy()
+    scores = answers["float32"]
     assert np.isfinite(scores[0]).all() and len(set(scores[0])) == len(known.candidates)
     assert (scores[1:, 2:] == -np.inf).all()  # padding
     assert scores[1, 0] != scores[2, 0] and scores[1, 1] == pytest.approx(scores[2, 1], abs=1e-5)
+    asked = np.isfinite(scores)
+    error = np.abs(answers["int8"][asked] - scores[asked]).max()
+    assert 0 < error < 0.1  # of a logit
 
 
 @pytest.mark.long
