@@ -56,6 +56,8 @@ COLUMNS = {
     "no_history_ndcg@10": "NDCG@10 without history",
     "typo_ndcg@10": "NDCG@10 with a typo",
 }
+#: What lines say of the difference to the whole model.
+DIFFERENCES = {"ndcg@10_more": "NDCG@10 more (95%)", "novel_ndcg@10_more": "novel more (95%)"}
 COSTS = {"parameters": "parameters", "seconds_to_fit": "fit, s", "seconds_to_score": "score, s"}
 
 
@@ -117,15 +119,18 @@ def markdown(lines: Sequence[Line]) -> str:
     """A table of results: mean over seeds, with the standard deviation where there are several."""
     found = rows(lines)
     quality = [key for key in COLUMNS if any(row.values(key) for row in found)]
+    differences = [key for key in DIFFERENCES if any(_difference(row, key) for row in found)]
     costs = [key for key in COSTS if any(row.values(key) for row in found)]
     final = any(row.final for row in found) and not all(row.final for row in found)
-    heads = ["model", *(["validation events"] if final else []), *(COLUMNS[key] for key in quality), "seeds"]
+    heads = ["model", *(["validation events"] if final else []), *(COLUMNS[key] for key in quality)]
+    heads += [*(DIFFERENCES[key] for key in differences), "seeds"]
     heads += [COSTS[key] for key in costs]
     table = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for row in found:
         told = any(line.get("final") is not None for line in row.lines)
         cells = [f"`{row.name}`", *([("trained on" if row.final else "held out" if told else "–")] if final else [])]
         cells += [_share(row.values(key)) for key in quality]
+        cells += [_difference(row, key) or "–" for key in differences]
         cells.append(", ".join(str(line["seed"]) for line in row.lines if line.get("seed") is not None) or "–")
         cells += [_number(row.values(key)) for key in costs]
         table.append("| " + " | ".join(cells) + " |")
@@ -172,6 +177,18 @@ def _share(values: Sequence[float]) -> str:
     if len(values) == 1:
         return mean
     return mean + " ± " + f"{statistics.stdev(values):.4f}".removeprefix("0")
+
+
+def _difference(row: Row, key: str) -> str:
+    """Signed, with the interval where there is one line; "" for the model itself, and where no line says it."""
+    values = [] if row.lines[0].get("variant") in (None, variants.ALL_PARTS) else row.values(key)
+    if not values:
+        return ""
+    mean, *edges = (
+        f"{value:+.4f}".replace("+0.", "+.").replace("-0.", "−.")
+        for value in (statistics.mean(values), *(row.lines[0][f"{key}_95"] if len(row.lines) == 1 else ()))
+    )
+    return f"{mean} ({edges[0]} to {edges[1]})" if edges else mean
 
 
 def _number(values: Sequence[float]) -> str:

@@ -266,6 +266,26 @@ def test_each_seed_is_fitted_and_with_final_each_twice(command, change, ran, fit
     assert every["ndcg@10"] == lines[5]["ndcg@10"]
 
 
+def test_a_fit_is_compared_with_the_configuration_of_the_same_seed(command, change, ran, fits, top4):
+    ran(change(), "train", "eval", "catalogue")
+    arguments = ("--variant", "other=train.seed=4", "--variant", "mine=train.epochs=2")
+    code, (pushed, other, mine), err = command("--servable", top4, *arguments)
+    assert code == 0, err
+    assert ["ndcg@10_more" in line for line in (pushed, other, mine)] == [False, False, True]
+    _, (_, itself, mine), _ = command("--servable", top4, "--variant", "mine=train.epochs=2", "--seed", 4)
+    for line in (itself, mine):
+        assert (line["ndcg@10_more"], line["novel_ndcg@10_more_95"]) == (0, [0, 0])
+
+
+def test_the_difference_of_two_rankings_by_hand(shop, top4):
+    protocol = quality.checked(quality.NextBasket.build(shop.settings, shop.tables, shop.seconds("2020-03-01")))
+    _, rankings = quality._evaluate_servable(top4, shop.settings, protocol)
+    lost = {name: ranking[ranking["user_id"] != "u1"] for name, ranking in rankings.items()}
+    found = quality._differences(protocol, rankings, lost)
+    assert found["ndcg@10_more"] == pytest.approx(1.5 / (1 + 1 / LOG3) / 3)
+    assert found["novel_ndcg@10_more"] == pytest.approx(1 / 2) and found["novel_ndcg@10_more_95"] == [0, 1]
+
+
 def test_what_was_scored_is_not_scored_again(command, change, ran, fits, top4, tmp_path, monkeypatch):
     place = change()
     ran(place, "train", "eval", "catalogue")

@@ -64,6 +64,19 @@ def test_clicks_and_tags_have_their_own_columns_and_order():
     assert rows[0] == "| model | AUC | ECE | NDCG@10 | seeds |" and rows[2] == "| `b` | .7000 | .0200 | .1000 | – |"
 
 
+def test_differences_to_the_whole_model_are_signed():
+    whole = {**FITTED, "model": "slice_ranker", "variant": "all_parts", "seed": 7, "ndcg@10": 0.5, "ndcg@10_more": 0.0}
+    less = {**whole, "variant": "no_merge", "ndcg@10": 0.4, "ndcg@10_more": -0.1, "ndcg@10_more_95": [-0.2, 0.03125]}
+    heads, _, *rows = table.markdown([whole, less, {**less, "variant": "b", "ndcg@10_more": 0.02}]).splitlines()
+    assert heads == "| model | NDCG@10 | NDCG@10 more (95%) | seeds |"
+    assert rows[:2] == [
+        "| `slice_ranker` | .5000 | – | 7 |",
+        "| `no_merge` | .4000 | −.1000 (−.2000 to +.0312) | 7 |",
+    ]
+    both = table.markdown([whole, less, {**less, "seed": 8, "ndcg@10_more": 0.02}]).splitlines()[-1]
+    assert both == "| `no_merge` | .4000 ± .0000 | −.0400 | 7, 8 |"
+
+
 def test_held_out_and_trained_on_validation_events_are_told_apart():
     lines = [
         {**FITTED, "model": "ease", "ndcg@10": value, "final": final, "seed": 7}
