@@ -268,8 +268,8 @@ def _run(options: argparse.Namespace, emit: Callable[[dict[str, Any]], None]) ->
         reference = (seed, line["final"])
         if variant.name == variants.ALL_PARTS:
             itself[reference] = rankings
-        more = _differences(protocol, rankings, itself[reference]) if reference in itself else {}
-        emit({**line, **more, "variant": variant.name, "seconds_to_fit": round(fit.seconds, 1)})
+        differences = _differences(protocol, rankings, itself[reference]) if reference in itself else {}
+        emit({**line, **differences, "variant": variant.name, "seconds_to_fit": round(fit.seconds, 1)})
 
 
 def _write(rankings: Rankings, out: pathlib.Path) -> None:
