@@ -69,9 +69,12 @@ def _describe(console: Console, command: str, document: Document) -> None:
     for name, signature in document["signatures"].items():
         if name.startswith(_INTERNAL):
             continue
+        heads = [name, ""]
         for kind in ("inputs", "outputs"):
+            heads[1] = kind
             for tensor, spec in signature[kind].items():
-                rows.append((name, kind[:-1], tensor, spec["dtype"], _shape(spec["shape"])))
+                rows.append((*heads, tensor, spec["dtype"], _shape(spec["shape"])))
+                heads = ["", ""]  # said once
     title = f"signatures of version {document['version']}"
     _print(console, title, ("signature", "", "name", "type", "shape"), rows)
 
