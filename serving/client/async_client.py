@@ -11,8 +11,9 @@ import grpc
 import grpc.aio
 
 from serving import contract
-from serving.client.client_base import ClientBase, Pause, Result, Steps, text_requests
+from serving.client.client_base import ClientBase, text_requests
 from serving.client.model_config import ModelConfig
+from serving.client.steps import Pause, Result, Steps
 from serving.requests import Request
 from serving.results import Metadata, Ranking, Recommendation, Suggestions, TextTags, UserProfile, VersionStatus
 

@@ -1,18 +1,10 @@
-"""What the two clients share: everything but the waiting.
-
-A call is a generator that yields `Attempt` (send this; the answer is sent in, or the error thrown in) and `Pause`, and
-returns the result. `Client` and `AsyncClient` only carry out these steps, each in its own way, as httpx does with its
-authentication flows.
-"""
+"""What the two clients share: everything but the waiting."""
 
 from __future__ import annotations
 
-import random
 import re
-import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar, overload
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, overload
 
 import grpc
 
@@ -22,75 +14,22 @@ from serving.client.addresses import parse_addresses
 from serving.client.connection import Connection
 from serving.client.inputs import build_inputs
 from serving.client.model_config import ModelConfig, server_config
+from serving.client.steps import Asked, Attempt, Pause, Steps, backoff
 from serving.client.tensors import fill_tensor
 from serving.client.tls import Tls
 from serving.requests import Request
 from serving.results import CallError, Metadata, VersionStatus
 
-#: Seconds before retries: the first at most, then twice as many each time up to a most; chance takes off up to a half.
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
-
 _CODES = {code.value[0]: code.name for code in grpc.StatusCode}
+#: What a call ends with whose replica is not there. CANCELLED is what some servers say of calls under way when they
+#: stop; the client itself never cancels one and then waits for it.
+_CUT_OFF = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 _HEADER_NAME = re.compile(r"[0-9a-z_.-]+")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]+")
 _AUTHORIZATION = "authorization"
 #: What a server says to inputs that are not the signature's, and of a signature that it does not have.
 _OTHER_INPUTS = ("input size does not match signature", "Signature input alias")
 _NO_SIGNATURE = "Serving signature"
-
-Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One message to send.
-
-    Attributes:
-      method: a key of `protos.METHODS`.
-      request: its message.
-      timeout: seconds; None for no limit.
-      headers: gRPC's metadata.
-    """
-
-    method: str
-    request: Any
-    timeout: float | None
-    headers: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Pause:
-    """Seconds to wait."""
-
-    seconds: float
-
-
-Steps = Generator[Attempt | Pause, Any, Result]
-
-
-class Asked:
-    """Which version one call asks, and until when.
-
-    Args:
-      version: None for the newest, or the one with the label.
-      label: of a version, such as "stable"; None for none.
-      timeout: seconds that the call may take, retries included; None for no limit.
-
-    Raises:
-      ValueError: for a version and a label.
-    """
-
-    def __init__(self, version: int | None, label: str | None, timeout: float | None) -> None:
-        if version is not None and label is not None:
-            raise ValueError(f"Version {version} and label {label!r} are asked for at once; expected one of them.")
-        self.version = version
-        self.label = label
-        self.timeout = timeout
-        self._deadline = None if timeout is None else time.monotonic() + timeout
-
-    def left(self) -> float | None:
-        """Seconds until the deadline, not below 0."""
-        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
 
 class ClientBase:
@@ -223,7 +162,7 @@ class ClientBase:
         return (yield from self._send(signature, "Predict", message, asked))
 
     def _send(self, what: str, method: str, request: Any, asked: Asked) -> Steps[Any]:
-        """Sends a message, again where a replica is UNAVAILABLE: every call may be made twice without harm.
+        """Sends a message, again where a replica is not there: every call may be made twice without harm.
 
         gRPC's own retries are of no use here: it does not repeat a call of which any part of the answer has come.
         """
@@ -235,7 +174,7 @@ class ClientBase:
                 return (yield Attempt(method, request, asked.left(), self._all_headers()))
             except grpc.RpcError as error:
                 code, details = error.code(), error.details() or ""
-            pause = next(pauses, None) if code is grpc.StatusCode.UNAVAILABLE else None
+            pause = next(pauses, None) if code in _CUT_OFF else None
             left = asked.left()
             if pause is None or (left is not None and left <= pause):
                 raise self._error(what, asked, code.name, details, attempts)
@@ -265,14 +204,6 @@ def text_requests(texts: str | Sequence[str]) -> Request | list[Request]:
     if isinstance(texts, str):
         return Request(profile_text=texts)
     return [Request(profile_text=text) for text in texts]
-
-
-def backoff(retries: int) -> Iterator[float]:
-    """Seconds to wait before each retry: exponential, with jitter so that clients do not come back all at once."""
-    longest = _FIRST_PAUSE
-    for _ in range(retries):
-        yield random.uniform(longest / 2, longest)
-        longest = min(2 * longest, _LONGEST_PAUSE)
 
 
 def _header(name: str, value: str) -> tuple[str, str]:

@@ -11,6 +11,7 @@ _MOST_DETAILS = 600
 
 _HINTS = {
     "UNAVAILABLE": "Tried {tried}.",
+    "CANCELLED": "Tried {tried}.",
     "NOT_FOUND": "`status` tells which versions of `{model}` the server has, or that it does not know the name.",
     "DEADLINE_EXCEEDED": "The limit was {timeout}.",
     "RESOURCE_EXHAUSTED": "Ask for fewer rows at once, or raise the limit that is named (`max_message_bytes` here).",

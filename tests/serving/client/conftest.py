@@ -6,10 +6,11 @@ import pathlib
 import runpy
 import subprocess
 import sys
+import time
 
 import pytest
 
-from serving.client import AsyncClient, Client
+from serving.client import AsyncClient, Client, Request
 
 FAKE_SERVER = pathlib.Path(__file__).with_name("fake_server.py")
 _FakeServer = runpy.run_path(str(FAKE_SERVER))["FakeServer"]
@@ -65,6 +66,10 @@ class _Waiting:
             return attribute
         return lambda *arguments, **options: self._loop.run_until_complete(attribute(*arguments, **options))
 
+    def close(self):
+        self._loop.run_until_complete(self._client.close())
+        self._loop.close()
+
 
 @pytest.fixture(params=[Client, _Waiting], ids=["sync", "async"])
 def make_client(request):
@@ -78,3 +83,16 @@ def make_client(request):
     yield make
     for client in clients:
         client.close()
+
+
+@pytest.fixture
+def await_replicas():
+    """Asks until each of the replicas, by number, has answered: until then the client is not connected to all."""
+
+    def wait(client, *numbers):
+        missing, deadline = set(numbers), time.monotonic() + 30
+        while missing:
+            assert time.monotonic() < deadline, f"no answer of {missing}"
+            missing.discard(client.rank(Request(candidates=["a"])).version)
+
+    return wait

@@ -59,8 +59,8 @@ class FakeServer:
         self._server.start()
 
     def close(self):
-        self.hold.set()
         self._server.stop(0).wait()
+        self.hold.set()
         self._pool.shutdown()
 
     def methods(self):

@@ -1,5 +1,6 @@
 """Replicas that are busy, late, dead or come back."""
 
+import asyncio
 import collections
 import threading
 import time
@@ -9,8 +10,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from serving.client import Client, Request
-from serving.client.client_base import backoff
+from serving.client import AsyncClient, Client, Request
+from serving.client.steps import backoff
 from serving.results import CallError
 
 BUSY = (grpc.StatusCode.UNAVAILABLE, "The batch scheduling queue is full")
@@ -61,6 +62,13 @@ def test_nothing_else_is_asked_again(server, make_client, code):
     assert (caught.value.code, caught.value.details, len(server.calls)) == (code, "no", 1)
 
 
+def test_a_call_that_a_stopping_server_cancels_is_made_again(server, make_client):
+    client = make_client(server.address, "toy", ("country",))
+    server.failures.append((grpc.StatusCode.CANCELLED, "CANCELLED"))
+    assert client.rank(ASKED).version == 7
+    assert server.methods() == ["Predict"] * 2
+
+
 def test_retries_stay_within_the_deadline(server, make_client):
     client = make_client(server.address, "toy", ("country",), retries=1000)
     server.failures.extend([BUSY] * 1000)
@@ -85,13 +93,10 @@ def test_the_deadline_is_the_clients_unless_the_call_has_its_own(server, make_cl
     assert str(caught.value).endswith("The limit was 0.2 s (`timeout`).")
 
 
-def test_replicas_are_asked_by_turns(make_server, make_client):
+def test_replicas_are_asked_by_turns(make_server, make_client, await_replicas):
     servers = [make_server(number) for number in (1, 2, 3)]
     client = make_client(",".join(server.address for server in servers), "toy", ("country",))
-    seen, deadline = set(), time.monotonic() + 30
-    while seen != {1, 2, 3}:  # until all are connected
-        assert time.monotonic() < deadline
-        seen.add(client.rank(ASKED).version)
+    await_replicas(client, 1, 2, 3)
     versions = collections.Counter(client.rank(ASKED).version for _ in range(30))
     assert versions == {1: 10, 2: 10, 3: 10}
 
@@ -102,10 +107,14 @@ def test_names_are_looked_up(make_server, make_client, address):
     assert make_client(address.format(*ports), "toy").rank(ASKED).version in (1, 2)
 
 
-def test_a_connection_that_breaks_in_an_answer_is_no_failed_call(server, make_server, make_client, monkeypatch):
+def test_a_connection_that_breaks_in_an_answer_is_no_failed_call(
+    server, make_server, make_client, await_replicas, monkeypatch
+):
     """A call may have begun to be answered, which gRPC's own retries give up on."""
     other = make_server(8)
     client = make_client([server.address, other.address], "toy", ("country",))
+    await_replicas(client, 7, 8)
+    server.calls.clear()
 
     def vanish(request, context):
         context.send_initial_metadata(())
@@ -113,7 +122,7 @@ def test_a_connection_that_breaks_in_an_answer_is_no_failed_call(server, make_se
 
     monkeypatch.setattr(server, "_Predict", vanish)
     assert {client.rank(ASKED).version for _ in range(6)} == {8}
-    assert "Predict" in server.methods()
+    assert server.calls
 
 
 def test_replicas_that_die_under_load_fail_no_call(start_replica):
@@ -135,9 +144,9 @@ def test_replicas_that_die_under_load_fail_no_call(start_replica):
 
     def wait_until(condition):
         with changed:
-            assert changed.wait_for(lambda: errors or condition(), 60), answered
+            assert changed.wait_for(lambda: errors or condition(), 120), answered
 
-    with Client(",".join(address for _, address in replicas.values()), "toy", timeout=60) as client:
+    with Client(",".join(address for _, address in replicas.values()), "toy", timeout=120) as client:
         threads = [threading.Thread(target=ask, args=(client,)) for _ in range(8)]
         for thread in threads:
             thread.start()
@@ -158,17 +167,32 @@ def test_replicas_that_die_under_load_fail_no_call(start_replica):
     assert (answered[1], answered[2]) == (in_the_end[1], in_the_end[2])
 
 
-def test_a_replica_that_comes_back_is_found_again(make_server, make_client):
+def test_calls_under_way_at_a_replica_that_stops_go_to_another(server, make_server):
+    other = make_server(8)
+
+    async def ask():
+        async with AsyncClient([server.address, other.address], "toy", ("country",), timeout=60) as client:
+            while not (server.calls and other.calls):  # until both are connected
+                await client.rank(ASKED)
+            server.calls.clear()
+            server.hold.clear()
+            calls = [asyncio.create_task(client.rank(ASKED)) for _ in range(8)]
+            while not server.calls:
+                await asyncio.sleep(0.01)
+            await asyncio.to_thread(server.close)
+            return await asyncio.gather(*calls)
+
+    assert [ranking.version for ranking in asyncio.run(ask())] == [8] * 8
+
+
+def test_a_replica_that_comes_back_is_found_again(make_server, make_client, await_replicas):
     first, second = make_server(1), make_server(2)
     client = make_client([first.address, second.address], "toy", ("country",))
-    assert {client.rank(ASKED).version for _ in range(20)} == {1, 2}
+    await_replicas(client, 1, 2)
     first.close()
     assert {client.rank(ASKED).version for _ in range(5)} == {2}
     make_server(3, port=first.port)
-    deadline = time.monotonic() + 30
-    while client.rank(ASKED).version != 3:
-        assert time.monotonic() < deadline
-    assert len({client.rank(ASKED).version for _ in range(2)}) == 2
+    await_replicas(client, 2, 3)
 
 
 def test_nobody_answers(make_client):
