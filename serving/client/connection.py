@@ -16,10 +16,11 @@ _ROUND_ROBIN = json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})
 _OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.service_config", _ROUND_ROBIN),
     ("grpc.service_config_disable_resolution", 1),
-    # A peer that went away without a word is noticed while a call waits. gRPC sends two such pings in a row, which is
-    # what servers put up with.
+    # A replica that hangs, or is cut off, while calls wait for it is given up: they end as UNAVAILABLE. gRPC sends two
+    # pings in a row at most, which is what servers put up with. Nothing but the last option limits the wait for a ping.
     ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),
     # A replica that comes back is found again within seconds, not within gRPC's two minutes.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 5_000),  # how long a connection may take to be made

@@ -2,6 +2,7 @@
 
 import asyncio
 import collections
+import signal
 import threading
 import time
 
@@ -10,7 +11,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from serving.client import AsyncClient, Client, Request
+from serving.client import AsyncClient, Client, Request, connection
 from serving.client.steps import backoff
 from serving.results import CallError
 
@@ -165,6 +166,16 @@ def test_replicas_that_die_under_load_fail_no_call(start_replica):
                 thread.join()
     assert not errors
     assert (answered[1], answered[2]) == (in_the_end[1], in_the_end[2])
+
+
+def test_a_replica_that_hangs_is_given_up(start_replica, make_client, await_replicas, monkeypatch):
+    quick = {**dict(connection._OPTIONS), "grpc.keepalive_time_ms": 1000, "grpc.http2.ping_timeout_ms": 1000}
+    monkeypatch.setattr(connection, "_OPTIONS", tuple(quick.items()))
+    (hung, first), (_, second) = start_replica(1), start_replica(2)
+    client = make_client([first, second], "toy", ("country",), timeout=60, retries=50)
+    await_replicas(client, 1, 2)
+    hung.send_signal(signal.SIGSTOP)
+    assert {client.rank(ASKED).version for _ in range(4)} == {2}
 
 
 def test_calls_under_way_at_a_replica_that_stops_go_to_another(server, make_server):
