@@ -4,7 +4,7 @@ import pathlib
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 
 from serving.client import ModelConfig, read_model_config, write_model_config
 from serving.client.model_config import server_config
@@ -29,21 +29,21 @@ def test_what_is_written_is_read(tmp_path):
 
 
 def configs():
-    versions = st.lists(st.integers(0, 2**63 - 1), unique=True, min_size=1, max_size=4)
-    fixed = versions.flatmap(
-        lambda served: st.builds(
+    name = st.text(min_size=1, max_size=6)
+    fixed = st.lists(st.integers(0, 2**63 - 1), unique=True, min_size=1, max_size=3).flatmap(
+        lambda versions: st.builds(
             ModelConfig,
-            st.text(min_size=1),
-            st.text().map(lambda path: f"/{path}"),
-            versions=st.just(served),
-            labels=st.dictionaries(st.text(min_size=1), st.sampled_from(served)),
+            name,
+            name.map(lambda path: f"/{path}"),
+            versions=st.just(versions),
+            labels=st.dictionaries(name, st.sampled_from(versions), max_size=2),
         )
     )
-    newest = st.builds(ModelConfig, st.text(min_size=1), st.just("/m"), latest=st.integers(1, 2**32 - 1))
-    return st.lists(fixed | newest, unique_by=lambda model: model.name)
+    newest = st.builds(ModelConfig, name, st.just("/m"), latest=st.integers(1, 2**32 - 1))
+    return st.lists(fixed | newest, unique_by=lambda model: model.name, max_size=3)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(configs())
 def test_any_models_come_back(tmp_path_factory, models):
     file = tmp_path_factory.mktemp("any") / "models.config"
