@@ -33,7 +33,8 @@ class AsyncClient(ClientBase):
         await self.close()
 
     async def close(self) -> None:
-        """Closes the connections."""
+        """Closes the connections; tasks whose calls are under way are cancelled."""
+        self._closed = True
         await self._channel[0].close()
 
     @overload

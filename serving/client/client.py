@@ -55,7 +55,8 @@ class Client(ClientBase):
         self.close()
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Closes the connections; calls of other threads that are under way end with CANCELLED."""
+        self._closed = True
         self._channel[0].close()
 
     @overload

@@ -68,6 +68,7 @@ class ClientBase:
             self._all_headers()
         self._connection = Connection(self.addresses, tls, max_message_bytes)
         self._learned: dict[tuple[int | None, str | None], Metadata] = {}
+        self._closed = False
 
     def _asked(self, version: int | None, label: str | None, timeout: float | None) -> Asked:
         return Asked(version, label, self.timeout if timeout is None else timeout)
@@ -166,6 +167,8 @@ class ClientBase:
 
         gRPC's own retries are of no use here: it does not repeat a call of which any part of the answer has come.
         """
+        if self._closed:
+            raise ValueError("The client is closed; expected no call after that.")
         pauses = backoff(self.retries)
         attempts = 0
         while True:
@@ -176,9 +179,11 @@ class ClientBase:
                 code, details = error.code(), error.details() or ""
             pause = next(pauses, None) if code in _CUT_OFF else None
             left = asked.left()
-            if pause is None or (left is not None and left <= pause):
-                raise self._error(what, asked, code.name, details, attempts)
-            yield Pause(pause)
+            if pause is not None and (left is None or left > pause):
+                yield Pause(pause)
+                if not self._closed:
+                    continue
+            raise self._error(what, asked, code.name, details, attempts)
 
     def _fill_spec(self, spec: Any, asked: Asked) -> None:
         spec.name = self.model_name

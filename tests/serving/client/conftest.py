@@ -57,18 +57,14 @@ class _Waiting:
     """An `AsyncClient` that one waits for, so that both clients pass the same tests."""
 
     def __init__(self, *arguments, **options):
-        self._loop = asyncio.new_event_loop()
+        self.loop = asyncio.new_event_loop()
         self._client = AsyncClient(*arguments, **options)
 
     def __getattr__(self, name):
         attribute = getattr(self._client, name)
         if not callable(attribute):
             return attribute
-        return lambda *arguments, **options: self._loop.run_until_complete(attribute(*arguments, **options))
-
-    def close(self):
-        self._loop.run_until_complete(self._client.close())
-        self._loop.close()
+        return lambda *arguments, **options: self.loop.run_until_complete(attribute(*arguments, **options))
 
 
 @pytest.fixture(params=[Client, _Waiting], ids=["sync", "async"])
@@ -83,6 +79,8 @@ def make_client(request):
     yield make
     for client in clients:
         client.close()
+        if isinstance(client, _Waiting):
+            client.loop.close()
 
 
 @pytest.fixture

@@ -30,6 +30,8 @@ class FakeServer:
       peers: the other ends of the connections on which they came.
       failures: (code, text) with which the next calls end.
       hold: while it is cleared, calls wait.
+      held: set when a call waits.
+      given_up: set when a call that waits is no longer wanted.
     """
 
     def __init__(self, number=1, columns=("country",), credentials=None, port=0):
@@ -40,6 +42,8 @@ class FakeServer:
         self.failures = collections.deque()
         self.hold = threading.Event()
         self.hold.set()
+        self.held = threading.Event()
+        self.given_up = threading.Event()
         self.reloaded = None
         self._pool = concurrent.futures.ThreadPoolExecutor(16)
         self._server = grpc.server(self._pool, options=[("grpc.so_reuseport", 0)])
@@ -72,8 +76,11 @@ class FakeServer:
             self.peers.add(context.peer())
             if self.failures:
                 context.abort(*self.failures.popleft())
-            while not self.hold.wait(0.02) and context.is_active():
-                pass
+            while not self.hold.wait(0.02):
+                self.held.set()
+                if not context.is_active():
+                    self.given_up.set()
+                    break
             if hasattr(request, "model_spec") and request.model_spec.name not in ("toy", "default"):
                 context.abort(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {request.model_spec.name}")
             return getattr(self, f"_{name}")(request, context)

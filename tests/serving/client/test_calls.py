@@ -1,6 +1,7 @@
 """What the two clients send, and what they make of the answers."""
 
 import asyncio
+import concurrent.futures
 import inspect
 import math
 import subprocess
@@ -204,11 +205,50 @@ def test_a_cancelled_call_ends_on_the_server(server):
 
     async def ask():
         async with AsyncClient(server.address, "toy", ("country",), timeout=None) as client:
-            with pytest.raises(asyncio.TimeoutError):
-                await asyncio.wait_for(client.rank(ANN), 0.3)
+            call = asyncio.create_task(client.rank(ANN))
+            assert await asyncio.to_thread(server.held.wait, 30)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+            assert await asyncio.to_thread(server.given_up.wait, 30)  # while the client is open
 
     asyncio.run(ask())
-    assert server.methods() == ["Predict"]  # and the server's threads end, or the fixture would not
+    assert server.methods() == ["Predict"]
+
+
+def test_a_closed_client_makes_no_call(server, make_client):
+    client = make_client(server.address, "toy", ("country",))
+    client.rank(ANN)
+    client.close()
+    with pytest.raises(ValueError, match="The client is closed; expected no call after that"):
+        client.rank(ANN)
+    assert server.methods() == ["Predict"]
+
+
+def test_closing_ends_the_calls_of_other_threads(server):
+    server.hold.clear()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        with Client(server.address, "toy", ("country",), timeout=60) as client:
+            call = pool.submit(client.rank, ANN)
+            assert server.held.wait(30)
+        with pytest.raises(CallError) as caught:
+            call.result(30)
+    assert caught.value.code == "CANCELLED"
+    assert server.methods() == ["Predict"]  # it was not made again
+
+
+def test_closing_cancels_the_tasks_of_calls_under_way(server):
+    server.hold.clear()
+
+    async def ask():
+        async with AsyncClient(server.address, "toy", ("country",), timeout=60) as client:
+            call = asyncio.create_task(client.rank(ANN))
+            assert await asyncio.to_thread(server.held.wait, 30)
+        (answer,) = await asyncio.gather(call, return_exceptions=True)
+        return answer
+
+    assert isinstance(asyncio.run(ask()), asyncio.CancelledError)
+    assert server.methods() == ["Predict"]
 
 
 def test_importing_and_asking_need_no_tensorflow(server):
