@@ -8,11 +8,11 @@ from typing import Any, overload
 
 import grpc
 
-from serving import contract, protos
+from serving import protos
 from serving.client import answers, failures
 from serving.client.addresses import parse_addresses
 from serving.client.connection import Connection
-from serving.client.inputs import build_inputs
+from serving.client.inputs import build_inputs, takes_context
 from serving.client.model_config import ModelConfig, server_config
 from serving.client.steps import Asked, Attempt, Pause, Steps, backoff
 from serving.client.tensors import fill_tensor
@@ -81,7 +81,7 @@ class ClientBase:
         batch = [requests] if isinstance(requests, Request) else list(requests)
         if not batch:
             return []
-        columns = yield from self._columns(signature, asked)
+        columns = yield from self._columns(signature, batch, asked)
         try:
             answer = yield from self._send_batch(signature, batch, columns, outputs, asked)
         except CallError as error:
@@ -115,16 +115,22 @@ class ClientBase:
             code = _CODES.get(answer.status.error_code, "UNKNOWN")
             raise self._error("reload", asked, code, answer.status.error_message)
 
-    def _columns(self, signature: str, asked: Asked) -> Steps[tuple[str, ...]]:
-        """The context columns to send: as given, else as read once of what is asked."""
+    def _columns(self, signature: str, batch: Sequence[Request], asked: Asked) -> Steps[tuple[str, ...]]:
+        """The context columns to send: as given, else as read once of what is asked.
+
+        They are read again when requests have others, which a version may declare that came since.
+        """
+        if not takes_context(signature):
+            return ()
         if self.context_columns is not None:
             return self.context_columns
-        if contract.signature_inputs(signature, ("any",)) == contract.signature_inputs(signature):
-            return ()  # it takes none
-        key = asked.version, asked.label
-        if key not in self._learned:
-            self._learned[key] = yield from self._metadata(asked, signature)
-        return self._learned[key].context_columns(signature)
+        named = {column for request in batch for column in request.context}
+        metadata = self._learned.get((asked.version, asked.label))
+        if metadata is None or not named.issubset(metadata.context_columns(signature)):
+            metadata = self._learned[asked.version, asked.label] = yield from self._metadata(asked, signature)
+        if signature not in metadata.signatures:
+            return tuple(sorted(named))  # the server will say what is wrong, rather than that these are not declared
+        return metadata.context_columns(signature)
 
     def _columns_after(
         self, error: CallError, signature: str, sent: tuple[str, ...], asked: Asked

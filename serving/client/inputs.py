@@ -30,13 +30,19 @@ _LISTS: dict[str, Callable[[Request], Sequence[Any]]] = {
 }
 
 
+def takes_context(signature: str) -> bool:
+    """Whether a named signature has context columns where a model declares them."""
+    return contract.signature_inputs(signature, ("any",)) != contract.signature_inputs(signature)
+
+
 def build_inputs(
     signature: str, requests: Sequence[Request], context_columns: tuple[str, ...] = ()
 ) -> dict[str, np.ndarray]:
     """The inputs of a named signature for a batch of requests.
 
     Args:
-      signature: a named one: `suggest` reads a request's `query` as prefix, `tag` its `profile_text` as text.
+      signature: a named one: `suggest` reads a request's `query` as prefix, `tag` its `profile_text` as text, and
+        both nothing else.
       requests: B of them, at least one.
       context_columns: the model's declared context columns.
 
@@ -47,7 +53,7 @@ def build_inputs(
     Raises:
       ValueError: for a context column that is not declared, or a value of the wrong kind.
     """
-    for request in requests:
+    for request in requests if takes_context(signature) else ():
         unknown = sorted(set(request.context) - set(context_columns))
         if unknown:
             declared = ", ".join(context_columns) or "none"

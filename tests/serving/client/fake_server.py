@@ -26,6 +26,7 @@ class FakeServer:
       port: to listen on; 0 for a free one.
 
     Attributes:
+      signatures: that it has.
       calls: (method, request, metadata, seconds left) of each call that came.
       peers: the other ends of the connections on which they came.
       failures: (code, text) with which the next calls end.
@@ -37,6 +38,7 @@ class FakeServer:
     def __init__(self, number=1, columns=("country",), credentials=None, port=0):
         self.number = number
         self.columns = tuple(columns)
+        self.signatures = tuple(contract.OUTPUTS.keys() - {contract.SERVING_DEFAULT})
         self.calls = []
         self.peers = set()
         self.failures = collections.deque()
@@ -89,7 +91,7 @@ class FakeServer:
 
     def _Predict(self, request, context):
         signature = request.model_spec.signature_name
-        if signature not in contract.OUTPUTS:
+        if signature not in self.signatures:
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{signature}" not found.')
         wanted = {spec.name for spec in contract.signature_inputs(signature, self.columns)}
         sent = set(request.inputs)
@@ -159,9 +161,7 @@ class FakeServer:
     def _GetModelMetadata(self, request, context):
         signatures = protos.SignatureDefMap()
         types = {"string": 7, "int64": 9}
-        for signature in contract.OUTPUTS:
-            if signature == contract.SERVING_DEFAULT:
-                continue
+        for signature in self.signatures:
             made = signatures.signature_def[signature]
             for spec in contract.signature_inputs(signature, self.columns):
                 made.inputs[spec.name].dtype = types[spec.dtype]

@@ -134,6 +134,23 @@ def test_a_new_version_with_other_context_columns_needs_no_new_client(make_serve
     assert server.methods() == ["GetModelMetadata", "Predict", "Predict", "GetModelMetadata", "Predict", "Predict"]
 
 
+def test_a_column_that_a_new_version_declares_is_found(make_server, make_client):
+    server = make_server(7)
+    client = make_client(server.address, "toy")
+    client.rank(ANN)
+    server.columns = ("country", "gender")
+    assert client.rank(Request(context={"gender": "f"})).version == 7
+    assert server.calls[-1][1].inputs["gender"].string_val[0] == b"f"
+    assert server.methods() == ["GetModelMetadata", "Predict"] * 2
+
+
+@pytest.mark.parametrize("columns", [None, (), ("gender",)])
+def test_suggest_passes_over_the_context(server, make_client, columns):
+    client = make_client(server.address, "toy", columns)
+    assert client.suggest(ANN).texts == ["tea shoes"]
+    assert server.methods() == ["Predict"]
+
+
 def test_headers_and_token_go_with_every_call(server, make_client):
     tokens = iter(["one", "two", "three"])
     client = make_client(server.address, "toy", token=lambda: next(tokens), headers={"X-Tenant": "shop 1"})
