@@ -14,7 +14,7 @@ from serving.client.addresses import parse_addresses
 from serving.client.connection import Connection
 from serving.client.inputs import build_inputs, takes_context
 from serving.client.model_config import ModelConfig, server_config
-from serving.client.steps import Asked, Attempt, Pause, Steps, backoff
+from serving.client.steps import LONGEST_TIMEOUT, Asked, Attempt, Pause, Steps, backoff
 from serving.client.tensors import fill_tensor
 from serving.client.tls import Tls
 from serving.requests import Request
@@ -53,6 +53,10 @@ class ClientBase:
     ) -> None:
         if isinstance(context_columns, str):
             raise ValueError("`context_columns` is one string; expected a list of strings.")
+        if timeout is not None and not 0 < timeout <= LONGEST_TIMEOUT:
+            raise ValueError(
+                f"`timeout` is {timeout}; expected seconds above 0, at most {LONGEST_TIMEOUT}, or None for no limit."
+            )
         if retries < 0:
             raise ValueError(f"`retries` is {retries}; expected 0 or more.")
         self.addresses = parse_addresses(address)
@@ -220,7 +224,13 @@ def text_requests(texts: str | Sequence[str]) -> Request | list[Request]:
 def _header(name: str, value: str) -> tuple[str, str]:
     """A pair that gRPC takes; no message shows the value, which may be secret."""
     if not _HEADER_NAME.fullmatch(name) or name.startswith("grpc-") or name.endswith("-bin"):
-        raise ValueError(f"The header `{name}` cannot be sent; expected letters, digits, `_`, `-` and `.`.")
+        raise ValueError(
+            f"The header `{name}` cannot be sent; expected letters, digits, `_`, `-` and `.`, "
+            "without `grpc-` before or `-bin` after them."
+        )
     if not _HEADER_VALUE.fullmatch(value) or value != value.strip():
-        raise ValueError(f"The value of the header `{name}` cannot be sent; expected printable ASCII on one line.")
+        raise ValueError(
+            f"The value of the header `{name}` cannot be sent; expected printable ASCII on one line, "
+            "without blanks around it."
+        )
     return name, value

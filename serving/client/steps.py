@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 #: Seconds before retries: the first at most, then twice as many each time up to a most; chance takes off up to a half.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+#: Seconds, a year of them: gRPC takes a number that is too large for it as one that is over.
+LONGEST_TIMEOUT = 365 * 86400
 
 Result = TypeVar("Result")
 
@@ -51,15 +53,17 @@ class Asked:
     Args:
       version: None for the newest, or the one with the label.
       label: of a version, such as "stable"; None for none.
-      timeout: seconds that the call may take, retries included; None for no limit.
+      timeout: seconds that the call may take, retries included; none are left from 0 on; None for no limit.
 
     Raises:
-      ValueError: for a version and a label.
+      ValueError: for a version and a label, or no number of seconds up to a year.
     """
 
     def __init__(self, version: int | None, label: str | None, timeout: float | None) -> None:
         if version is not None and label is not None:
             raise ValueError(f"Version {version} and label {label!r} are asked for at once; expected one of them.")
+        if timeout is not None and not timeout <= LONGEST_TIMEOUT:
+            raise ValueError(f"`timeout` is {timeout}; expected at most {LONGEST_TIMEOUT} seconds, or None.")
         self.version = version
         self.label = label
         self.timeout = timeout

@@ -165,10 +165,17 @@ def test_headers_and_token_go_with_every_call(server, make_client):
     [
         ({"token": "secret\n"}, "value of the header `authorization` cannot be sent; expected printable ASCII"),
         ({"token": "secret", "headers": {"Authorization": "Basic x"}}, "Both `token` and the header `authorization`"),
-        ({"headers": {"a b": "secret"}}, "header `a b` cannot be sent"),
-        ({"headers": {"key-bin": "secret"}}, "header `key-bin` cannot be sent"),
+        ({"headers": {"a b": "secret"}}, "header `a b` cannot be sent; expected letters, digits"),
+        (
+            {"headers": {"key-bin": "secret"}},
+            "header `key-bin` cannot be sent; .*without `grpc-` before or `-bin` after",
+        ),
+        ({"headers": {"key": " secret"}}, "value of the header `key` cannot be sent; .* without blanks around it"),
         ({"headers": {"key": ""}}, "value of the header `key` cannot be sent"),
         ({"retries": -1}, "`retries` is -1; expected 0 or more"),
+        ({"timeout": 0}, "`timeout` is 0; expected seconds above 0, at most 31536000, or None for no limit"),
+        ({"timeout": float("inf")}, "`timeout` is inf"),
+        ({"timeout": float("nan")}, "`timeout` is nan"),
         ({"context_columns": "country"}, "`context_columns` is one string; expected a list"),
     ],
 )

@@ -5,14 +5,16 @@ import collections
 import signal
 import threading
 import time
+import types
 
 import grpc
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from serving.client import AsyncClient, Client, Request, connection
-from serving.client.steps import backoff
+from serving.client.client_base import ClientBase
+from serving.client.steps import Asked, Pause, backoff
 from serving.results import CallError
 
 BUSY = (grpc.StatusCode.UNAVAILABLE, "The batch scheduling queue is full")
@@ -70,15 +72,38 @@ def test_a_call_that_a_stopping_server_cancels_is_made_again(server, make_client
     assert server.methods() == ["Predict"] * 2
 
 
-def test_retries_stay_within_the_deadline(server, make_client):
-    client = make_client(server.address, "toy", ("country",), retries=1000)
-    server.failures.extend([BUSY] * 1000)
-    start = time.monotonic()
-    with pytest.raises(CallError, match="UNAVAILABLE"):
-        client.rank(ASKED, timeout=0.5)
-    assert time.monotonic() - start < 1.0
-    left = [seconds for *_, seconds in server.calls]
-    assert len(left) > 2 and left == sorted(left, reverse=True) and left[0] < 0.6
+@settings(deadline=None)
+@given(st.floats(0.01, 20.0), st.floats(0.0, 0.5))
+def test_retries_stay_within_the_deadline(timeout, seconds):
+    """By a clock of our own: attempts take `seconds` each, or what is left where that is less."""
+
+    class Busy(grpc.RpcError):
+        def code(self):
+            return BUSY[0]
+
+        def details(self):
+            return BUSY[1]
+
+    clock, left = 1000.0, []
+    client = ClientBase("localhost:8500", "toy", (), retries=10_000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("serving.client.steps.time", types.SimpleNamespace(monotonic=lambda: clock))
+        steps = client._predict("rank", ASKED, Asked(None, None, timeout))
+        step = next(steps)
+        with pytest.raises(CallError, match="UNAVAILABLE") as caught:
+            while True:
+                if isinstance(step, Pause):
+                    clock += step.seconds
+                    step = next(steps)
+                else:
+                    assert step.timeout == pytest.approx(1000 + timeout - clock)
+                    left.append(step.timeout)
+                    clock += min(seconds, step.timeout)
+                    step = steps.throw(Busy())
+    assert clock <= 1000 + timeout + 1e-6
+    assert min(left) > 0
+    assert clock > 1000 + timeout - 1.0  # it did not end before the next pause could have been too long
+    assert f"Tried localhost:8500 {'once' if len(left) == 1 else f'{len(left)} times'}." in str(caught.value)
 
 
 def test_the_deadline_is_the_clients_unless_the_call_has_its_own(server, make_client):
@@ -92,6 +117,20 @@ def test_the_deadline_is_the_clients_unless_the_call_has_its_own(server, make_cl
         client.rank(ASKED, timeout=0.2)
     assert caught.value.code == "DEADLINE_EXCEEDED"
     assert str(caught.value).endswith("The limit was 0.2 s (`timeout`).")
+
+
+@pytest.mark.parametrize("timeout", [0, -1.5])
+def test_no_time_left_is_a_deadline_that_passed(server, make_client, timeout):
+    with pytest.raises(CallError) as caught:
+        make_client(server.address, "toy").status(timeout=timeout)
+    assert caught.value.code == "DEADLINE_EXCEEDED"
+    assert server.calls == []
+
+
+@pytest.mark.parametrize("timeout", [float("inf"), float("nan")])
+def test_a_timeout_that_grpc_cannot_take(server, make_client, timeout):
+    with pytest.raises(ValueError, match=f"`timeout` is {timeout}; expected at most 31536000 seconds, or None"):
+        make_client(server.address, "toy").status(timeout=timeout)
 
 
 def test_replicas_are_asked_by_turns(make_server, make_client, await_replicas):
