@@ -194,7 +194,8 @@ def _tls(options: argparse.Namespace) -> Tls | None:
 
 
 def _token(options: argparse.Namespace) -> str:
-    return shell_input.read_text(options.token_file) if options.token_file else os.environ.get(TOKEN_VARIABLE, "")
+    token = shell_input.read_text(options.token_file) if options.token_file else os.environ.get(TOKEN_VARIABLE, "")
+    return token.strip()
 
 
 def _write_protoset(file: str) -> None:

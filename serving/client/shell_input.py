@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import datetime
+import io
 import json
 import pathlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from serving.requests import Event
@@ -91,23 +92,23 @@ def seconds(text: str) -> int:
 
 
 def read_text(file: str) -> str:
-    """The content of a small file, without blanks around it.
+    """The content of a small file.
 
     Raises:
       ValueError: when it cannot be read.
     """
     try:
-        return pathlib.Path(file).read_text(encoding="utf-8-sig").strip()
+        return pathlib.Path(file).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or error}).") from None
 
 
 def _rows(file: str, columns: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """(file and line, row) of each row, which has these columns."""
-    lines = read_text(file).splitlines(keepends=True)
+    # A line ends at a line feed only: texts may hold what else Unicode calls the end of a line.
+    lines = io.StringIO(read_text(file))
     if file.endswith(".csv"):
-        reader = csv.DictReader(lines)
-        rows: Iterator[tuple[int, Any]] = ((reader.line_num, row) for row in reader)
+        rows = _csv(file, lines)
     else:
         rows = ((number, _json(file, number, line)) for number, line in enumerate(lines, 1) if line.strip())
     for number, row in rows:
@@ -115,6 +116,15 @@ def _rows(file: str, columns: Sequence[str]) -> Iterator[tuple[str, Mapping[str,
         if missing:
             raise ValueError(f"{file}:{number}: `{missing[0]}` is missing; expected {', '.join(columns)}.")
         yield f"{file}:{number}", row
+
+
+def _csv(file: str, lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
+    reader = csv.DictReader(lines)
+    try:
+        for row in reader:
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise ValueError(f"{file}: no CSV after line {reader.line_num} ({error}).") from None
 
 
 def _json(file: str, number: int, line: str) -> Any:

@@ -130,7 +130,7 @@ def test_status_and_description(server, ask):
 
 
 def test_a_token_comes_from_a_file_or_from_the_environment(server, ask, monkeypatch, tmp_path):
-    monkeypatch.setenv("SERVING_TOKEN", "of the environment")
+    monkeypatch.setenv("SERVING_TOKEN", "of the environment\n")
     file = tmp_path / "token"
     file.write_text("of-the-file\n")
     ask("status", "--header", "x-tenant=shop=1")
@@ -174,6 +174,8 @@ def test_a_fault_is_one_line(server, capsys, arguments, error):
         ("e.csv", "\ufefftimestamp,event_type,item_id\n5,view,a\n", [Event("a", "view", 5)]),
         ("e.csv", 'item_id,event_type,timestamp\n"a\nb",view,5\n', [Event("a\nb", "view", 5)]),
         ("e.csv", "item_id,event_type,timestamp\n", []),
+        ("e.csv", "item_id,event_type,timestamp\na\u2028b,view,5\n", [Event("a\u2028b", "view", 5)]),
+        ("e.jsonl", '{"item_id": "a\x85b", "event_type": "view", "timestamp": 5}', [Event("a\x85b", "view", 5)]),
     ],
 )
 def test_events_of_files(tmp_path, name, text, events):
@@ -187,9 +189,15 @@ def test_events_of_files(tmp_path, name, text, events):
     [
         ("e.jsonl", '{"item_id": "a", "event_type": "view"}', "e.jsonl:1: `timestamp` is missing"),
         ("e.jsonl", '{"item_id": "a"\n', "e.jsonl:1: no JSON"),
+        ("e.jsonl", '\n\n{"item_id": "a"\n', "e.jsonl:3: no JSON"),
         ("e.jsonl", "[1]\n", "e.jsonl:1: `item_id` is missing"),
         ("e.csv", "item_id,timestamp\na,5\n", "e.csv:2: `event_type` is missing"),
         ("e.csv", "item_id,event_type,timestamp\na,view\n", "e.csv:2: `timestamp` is missing"),
+        (
+            "e.csv",
+            "item_id,event_type,timestamp\n" + "a" * 200_000 + ",view,5\n",
+            "e.csv: no CSV after line 1 (field larger",
+        ),
         ("e.csv", "item_id,event_type,timestamp\na,view,soon\n", "e.csv:2: the time 'soon' cannot be read"),
     ],
 )
