@@ -33,6 +33,15 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
         "sentiment": (contract.SENTIMENT,),
     },
 }
+#: Outputs of texts; the others are of numbers.
+_TEXTS = (
+    contract.ITEM_IDS,
+    contract.TAGS,
+    contract.SUGGESTIONS,
+    contract.KINDS,
+    contract.WORDS,
+    contract.WORD_LABELS,
+)
 _NOTHING = np.zeros(0, np.float32)
 
 
@@ -76,6 +85,12 @@ def results(signature: str, requests: Sequence[Request], answer: Any, outputs: S
             raise ValueError(f"the answer's output `{name}` cannot be read") from None
         if arrays[name].shape[:1] != (len(requests),):
             raise ValueError(f"the answer's output `{name}` is not of {len(requests)} rows")
+        if arrays[name].ndim != (1 if name == contract.SENTIMENT else 2):
+            raise ValueError(f"the answer's output `{name}` is of shape {list(arrays[name].shape)}")
+        if (arrays[name].dtype == object) != (name in _TEXTS):
+            raise ValueError(f"the answer's output `{name}` is not of {'texts' if name in _TEXTS else 'numbers'}")
+    if signature == contract.RANK and arrays[contract.SCORES].shape[1] < max(len(r.candidates) for r in requests):
+        raise ValueError(f"the answer's output `{contract.SCORES}` has not one for each candidate")
     version, read = answer.model_spec.version.value, _RESULTS[signature]
     return [
         read(request, {name: array[row] for name, array in arrays.items()}, version)

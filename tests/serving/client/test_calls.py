@@ -198,14 +198,20 @@ def test_reload_brings_the_models(server, make_client):
         make_client([server.address, "localhost:1"], "toy").reload([])
 
 
-def test_an_answer_that_breaks_the_contract_is_an_error(server, make_client, monkeypatch):
-    client = make_client(server.address, "toy")
-    monkeypatch.setattr(server, "_rank", lambda inputs: {"other": np.zeros([1, 1], np.float32)})
-    with pytest.raises(CallError, match="INTERNAL: the answer lacks the output `scores`"):
-        client.rank(ANN)
-    monkeypatch.setattr(server, "_rank", lambda inputs: {"scores": np.zeros([2, 1], np.float32)})
-    with pytest.raises(CallError, match="INTERNAL: the answer's output `scores` is not of 1 rows"):
-        client.rank(ANN)
+@pytest.mark.parametrize(
+    ("outputs", "error"),
+    [
+        ({"other": np.zeros([1, 2], np.float32)}, "the answer lacks the output `scores`"),
+        ({"scores": np.zeros([2, 2], np.float32)}, "output `scores` is not of 1 rows"),
+        ({"scores": np.zeros([1], np.float32)}, r"output `scores` is of shape \[1\]"),
+        ({"scores": np.full([1, 2], b"1", object)}, "output `scores` is not of numbers"),
+        ({"scores": np.zeros([1, 1], np.float32)}, "output `scores` has not one for each candidate"),
+    ],
+)
+def test_an_answer_that_breaks_the_contract_is_an_error(server, make_client, monkeypatch, outputs, error):
+    monkeypatch.setattr(server, "_rank", lambda inputs: outputs)
+    with pytest.raises(CallError, match=f"rank of model `toy` on .* failed with INTERNAL: .*{error}"):
+        make_client(server.address, "toy").rank(ANN)
 
 
 def test_message_limits_are_kept(server, make_client):
