@@ -30,6 +30,8 @@ _AUTHORIZATION = "authorization"
 #: What a server says to inputs that are not the signature's, and of a signature that it does not have.
 _OTHER_INPUTS = ("input size does not match signature", "Signature input alias")
 _NO_SIGNATURE = "Serving signature"
+#: So often one call is sent with context columns that were read and that the replica does not take.
+_MOST_REFUSALS = 4
 
 
 class ClientBase:
@@ -86,11 +88,12 @@ class ClientBase:
         if not batch:
             return []
         columns = yield from self._columns(signature, batch, asked)
-        try:
-            answer = yield from self._send_batch(signature, batch, columns, outputs, asked)
-        except CallError as error:
-            columns = yield from self._columns_after(error, signature, columns, asked)
-            answer = yield from self._send_batch(signature, batch, columns, outputs, asked)
+        for refusals in range(1, _MOST_REFUSALS + 1):
+            try:
+                answer = yield from self._send_batch(signature, batch, columns, outputs, asked)
+                break
+            except CallError as error:
+                columns = yield from self._columns_after(error, refusals, signature, columns, asked)
         try:
             results = answers.results(signature, batch, answer, outputs)
         except ValueError as error:
@@ -137,9 +140,12 @@ class ClientBase:
         return metadata.context_columns(signature)
 
     def _columns_after(
-        self, error: CallError, signature: str, sent: tuple[str, ...], asked: Asked
+        self, error: CallError, refusals: int, signature: str, sent: tuple[str, ...], asked: Asked
     ) -> Steps[tuple[str, ...]]:
         """The context columns of a version that came since they were read.
+
+        While a version comes, replicas differ, and each message may reach another one. So the same is sent once more
+        between readings: else two replicas asked by turns could refuse and describe themselves by turns for ever.
 
         Raises:
           CallError: the one given where they are not to blame, with what the model has where it has something else.
@@ -148,6 +154,9 @@ class ClientBase:
         no_signature = error.code == "FAILED_PRECONDITION" and _NO_SIGNATURE in error.details
         if not (other_inputs or no_signature):
             raise error
+        learned = self.context_columns is None and takes_context(signature) and not no_signature
+        if learned and refusals % 2:
+            return sent
         try:
             metadata = yield from self._metadata(asked)
         except CallError:
@@ -156,7 +165,7 @@ class ClientBase:
             hint = failures.signatures_hint(self.model_name, metadata.signatures)
             raise self._error(signature, asked, error.code, error.details, hint=hint) from None
         has = metadata.context_columns(signature)
-        if self.context_columns is None and set(has) != set(sent):
+        if learned and refusals < _MOST_REFUSALS:
             self._learned[asked.version, asked.label] = metadata
             return has
         hint = failures.columns_hint(self.model_name, has, sent)

@@ -131,7 +131,18 @@ def test_a_new_version_with_other_context_columns_needs_no_new_client(make_serve
     server.columns = ("country", "gender")
     assert client.rank(ANN).scores.tolist() == [6.0, 8.0]
     client.rank(ANN)
-    assert server.methods() == ["GetModelMetadata", "Predict", "Predict", "GetModelMetadata", "Predict", "Predict"]
+    assert server.methods()[2:] == ["Predict", "Predict", "GetModelMetadata", "Predict", "Predict"]
+
+
+def test_replicas_of_versions_with_other_context_columns_fail_no_call(make_server, make_client, await_replicas):
+    """As while a version comes to one after the other; messages go to them by turns."""
+    old, new = make_server(1), make_server(2)
+    client = make_client([old.address, new.address], "toy")
+    await_replicas(client, 1, 2)
+    new.columns = ("country", "gender")
+    assert {client.rank(ANN).version for _ in range(20)} <= {1, 2}
+    old.columns = new.columns
+    await_replicas(client, 1, 2)
 
 
 def test_a_column_that_a_new_version_declares_is_found(make_server, make_client):

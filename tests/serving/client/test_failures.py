@@ -49,6 +49,23 @@ def test_other_context_columns(make_server, make_client, given, had, hint):
     assert str(error).endswith(hint)
 
 
+def test_what_no_context_columns_put_right_is_not_sent_for_ever(server, make_client):
+    refusal = (grpc.StatusCode.INVALID_ARGUMENT, "input size does not match signature: 1!=2")
+    client = make_client(server.address, "toy")
+    client.rank(ASKED)
+    server.calls.clear()
+    metadata = server._GetModelMetadata
+
+    def describe(request, context):
+        server.failures.extend([refusal] * 2)
+        return metadata(request, context)
+
+    server._GetModelMetadata = describe
+    server.failures.extend([refusal] * 2)
+    assert failure(client.rank, ASKED).details == refusal[1]
+    assert server.methods() == ["Predict", "Predict", "GetModelMetadata"] * 2
+
+
 def test_a_server_that_will_not_describe_the_model_leaves_the_error_as_it_is(server, make_client):
     server.failures.extend(
         [
