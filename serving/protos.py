@@ -5,7 +5,7 @@ definition would clash. The messages here are built from the tables below in a d
 live beside TensorFlow or without it. They are wire-compatible subsets of `tensorflow/core/framework/tensor.proto`,
 `tensorflow/core/protobuf/meta_graph.proto`, `tensorflow_serving/apis/*.proto` and `tensorflow_serving/config/*.proto`:
 same names, numbers and types, fields and methods the client has no use for left out (protobuf passes over those),
-gRPC's codes as int32 (the same bytes).
+gRPC's codes as int32 (the same bytes). Only oneofs have another name, `choice`, which is not on the wire.
 """
 
 from __future__ import annotations

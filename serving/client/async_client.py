@@ -214,6 +214,9 @@ class AsyncClient(ClientBase):
     async def reload(self, models: Sequence[ModelConfig], *, timeout: float | None = None) -> None:
         """Makes the server serve these models, and no others, and waits until it does.
 
+        Of an address that stands for several servers it reaches one. Models take longer to load than a call may take by
+        default: a call that is over its `timeout` leaves the server loading.
+
         Raises:
           ValueError: for a client of several addresses: it would reach one of them.
         """

@@ -27,12 +27,14 @@ class Client(ClientBase):
 
     Args:
       address: "host:port" of the gRPC port; of several replicas a list, or one text with commas; or a target of gRPC's
-        own, such as "dns:///serving:8500". Calls go to the replicas by turns.
+        own, such as "dns:///serving:8500". Calls go to the replicas by turns. Names in a list are looked up once, when
+        the client is made; of one address gRPC looks the name up again when it must.
       model_name: as the server knows it.
       context_columns: the model's declared context columns, such as ("country",); None to read them from the model's
-        metadata before the first call that needs them.
+        metadata before the first call that needs them, and again when a version has come that takes others.
       timeout: seconds that a call may take, retries included, where it does not say; None for no limit.
-      retries: of a call whose replica is UNAVAILABLE, after growing pauses, on the next replica; 0 for none.
+      retries: of a call whose replica is UNAVAILABLE or ends it as CANCELLED, after growing pauses, on the next
+        replica; 0 for none.
       tls: None for a connection in the clear.
       token: sent as `authorization: Bearer TOKEN`; a function is asked for it before each attempt. Nothing but `tls`
         keeps it from being read on the way.
@@ -40,7 +42,8 @@ class Client(ClientBase):
       max_message_bytes: of a request and of an answer; -1 for any size.
 
     Raises:
-      ValueError: for settings that cannot be right, names that cannot be looked up, files that cannot be read.
+      ValueError: for settings that cannot be right, names that cannot be looked up, files that cannot be read; from a
+        call for a request that cannot be sent, or when the client is closed.
       CallError: from every call that fails, with the code and the server's text.
 
     Example:
@@ -233,6 +236,9 @@ class Client(ClientBase):
 
     def reload(self, models: Sequence[ModelConfig], *, timeout: float | None = None) -> None:
         """Makes the server serve these models, and no others, and waits until it does.
+
+        Of an address that stands for several servers it reaches one. Models take longer to load than a call may take by
+        default: a call that is over its `timeout` leaves the server loading.
 
         Raises:
           ValueError: for a client of several addresses: it would reach one of them.

@@ -55,7 +55,7 @@ class ModelConfig:
         if len(set(self.versions)) < len(self.versions) or any(version < 0 for version in self.versions):
             raise ValueError(f"{where} has versions {list(self.versions)}; expected different ones, 0 or more.")
         for label, version in self.labels.items():
-            if not label or (self.versions and version not in self.versions):
+            if not label or version < 0 or (self.versions and version not in self.versions):
                 raise ValueError(f"{where} gives the label {label!r} to version {version}, which it does not serve.")
 
 

@@ -73,6 +73,7 @@ def test_the_message():
         ({"versions": (1, 1)}, r"`m` has versions \[1, 1\]; expected different ones"),
         ({"versions": (-1,)}, r"`m` has versions \[-1\]"),
         ({"versions": (1,), "labels": {"stable": 2}}, "`m` gives the label 'stable' to version 2"),
+        ({"labels": {"stable": -1}}, "`m` gives the label 'stable' to version -1"),
         ({"labels": {"": 2}}, "`m` gives the label '' to version 2"),
     ],
 )
