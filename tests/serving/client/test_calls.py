@@ -234,7 +234,7 @@ def test_message_limits_are_kept(server, make_client):
 
 def test_many_calls_at_once_with_asyncio(server):
     async def ask():
-        async with AsyncClient(server.address, "toy") as client:
+        async with AsyncClient(server.address, "toy", timeout=120) as client:
             requests = [Request(candidates=["x" * size]) for size in range(1, 101)]
             return await asyncio.gather(*map(client.rank, requests))
 
