@@ -7,14 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from models import text_words
+from serving import contract
 
 
 class CallError(RuntimeError):
-    """A call that the server refused or did not answer; the message is one sentence.
+    """A call that the server refused or did not answer; the message says what failed, and where it can what to do.
 
     Attributes:
       code: of gRPC, such as "NOT_FOUND", "UNAVAILABLE" or "DEADLINE_EXCEEDED".
-      details: the server's own text.
+      details: the server's own text, all of it.
     """
 
     def __init__(self, message: str, code: str, details: str) -> None:
@@ -161,6 +162,9 @@ class TensorSpec:
     shape: tuple[int, ...] | None
 
 
+_CONTEXT_COLUMN = TensorSpec("string", (-1,))
+
+
 @dataclass(frozen=True)
 class SignatureSpec:
     """Inputs and outputs of one signature, by alias."""
@@ -175,3 +179,14 @@ class Metadata:
 
     version: int
     signatures: dict[str, SignatureSpec]
+
+    def context_columns(self, signature: str) -> tuple[str, ...]:
+        """The context columns that a named signature takes: one string a row, under a name the contract does not know.
+
+        Empty for a signature that the version does not have, or the contract does not name.
+        """
+        if signature not in self.signatures or signature not in contract.OUTPUTS.keys() - {contract.SERVING_DEFAULT}:
+            return ()
+        ours = {spec.name for spec in contract.signature_inputs(signature)}
+        inputs = self.signatures[signature].inputs
+        return tuple(sorted(name for name in set(inputs) - ours if inputs[name] == _CONTEXT_COLUMN))

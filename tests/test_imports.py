@@ -94,7 +94,7 @@ def test_features_imports_nothing():
     assert list(imports(ROOT / "models" / "features.py")) == []
 
 
-@pytest.mark.parametrize("module", ["serving/client.py", "serving/contract.py"])
+@pytest.mark.parametrize("module", ["serving/client/__init__.py", "serving/client/__main__.py", "serving/contract.py"])
 def test_the_client_needs_no_tensorflow(module):
     names = reached(ROOT / module)
     assert any(name.startswith("models.features") or name == "models.features" for name in names)

@@ -1,16 +1,18 @@
 """The client against the embedded server, with and without TensorFlow in its process."""
 
+import asyncio
+import json
 import socket
 import subprocess
 import sys
 
-import grpc
 import numpy as np
 import pytest
 
 from models import features
 from serving import contract
-from serving.client import Client, build_inputs
+from serving.client import AsyncClient, Client, build_inputs
+from serving.client.__main__ import main
 from serving.requests import Event, Request
 from serving.results import CallError, TensorSpec
 
@@ -110,21 +112,61 @@ def test_status_and_metadata(client):
     assert "__saved_model_init_op" in metadata.signatures
 
 
-def test_errors_are_one_sentence_with_code_and_details(toy_server, client):
+def test_errors_have_code_and_details_and_say_what_to_do(toy_server, client):
     address = f"127.0.0.1:{toy_server.port}"
     with pytest.raises(CallError) as caught:
         client.rank(NOBODY, version=8)
     assert caught.value.code == "NOT_FOUND"
     assert caught.value.details == "Servable not found for request: Specific(toy, 8)"
     assert str(caught.value) == (
-        f"rank of model `toy` on {address} failed with NOT_FOUND: Servable not found for request: Specific(toy, 8)"
+        f"rank of model `toy` on {address} failed with NOT_FOUND: Servable not found for request: Specific(toy, 8). "
+        "`status` tells which versions of `toy` the server has, or that it does not know the name."
     )
     with Client(address, "nobody") as other, pytest.raises(CallError, match="any versions of model nobody"):
         other.status()
-    with Client(address, "toy") as plain, pytest.raises(CallError, match=r"Missing but required: \{country\}"):
+    with Client(address, "toy", ()) as plain, pytest.raises(CallError, match=r"Missing but required: \{country\}") as e:
         plain.rank(NOBODY)
+    assert str(e.value).endswith(" The context columns of `toy` are country; the client sent none.")
     with Client("127.0.0.1:1", "toy", timeout=5) as dead, pytest.raises(CallError, match="UNAVAILABLE"):
         dead.status()
+
+
+def test_context_columns_are_those_of_the_model(toy_server, client):
+    with Client(f"127.0.0.1:{toy_server.port}", "toy") as plain:
+        np.testing.assert_array_equal(plain.rank(FRENCH).scores, client.rank(FRENCH).scores)
+        assert plain.metadata().context_columns(contract.PROFILE) == ("country",)
+        with pytest.raises(CallError, match=r"The signatures of `toy` are .*double, half, profile, rank, recommend"):
+            plain.suggest(Request(query="a"))
+
+
+def test_a_part_of_the_outputs(client):
+    request = Request(query="tea", request_time=4)
+    vector, tags = client.profile(request, only="vector"), client.profile(request, only="tags")
+    assert (vector.vector.tolist(), vector.tags) == ([4.0, -4.0], [])
+    assert (tags.vector.tolist(), tags.tags, tags.tag_scores.tolist()) == ([], ["tea"], [0.5])
+
+
+def test_asyncio_answers_alike(toy_server, client):
+    async def ask():
+        async with AsyncClient(f"127.0.0.1:{toy_server.port}", "toy") as other:
+            return await asyncio.gather(other.rank([FRENCH, NOBODY]), other.status(), other.metadata())
+
+    rankings, status, metadata = asyncio.run(ask())
+    for ranking, expected in zip(rankings, client.rank([FRENCH, NOBODY]), strict=True):
+        np.testing.assert_array_equal(ranking.scores, expected.scores)
+    assert (status, metadata) == (client.status(), client.metadata())
+
+
+def test_from_a_shell(toy_server, capsys):
+    where = ("--address", f"127.0.0.1:{toy_server.port}", "--model", "toy", "--json")
+    assert main(["rank", *where, "--candidate", "a", "bbb", "--user", "u", "--context", "country=France"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [(item["item_id"], item["score"]) for item in found["items"]] == [("bbb", 2206.0), ("a", 2202.0)]
+    assert main(["describe", *where]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["context_columns"] == ["country"]
+    assert found["versions"] == [{"version": 7, "state": "AVAILABLE", "error_code": 0, "error_message": ""}]
+    assert found["signatures"]["rank"]["inputs"]["candidate_count"] == {"dtype": "int64", "shape": [None]}
 
 
 def test_timeout_is_kept():
@@ -201,22 +243,3 @@ def test_same_bytes_as_tensorflow_serving_apis():
     status.model_version_status.add(version=3, state=50).status.error_message = "no"
     item = protos.GetModelStatusResponse.FromString(status.SerializeToString()).model_version_status[0]
     assert (item.version, protos.STATES[item.state], item.status.error_message) == (3, "END", "no")
-
-
-def test_method_paths_are_the_generated_ones():
-    """Compared with the paths that the generated stubs ask a channel for."""
-    from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
-
-    from serving import protos
-
-    paths = []
-
-    class Recorder(grpc.Channel):
-        def unary_unary(self, method, *_, **__):
-            paths.append(method)
-
-        unary_stream = stream_unary = stream_stream = subscribe = unsubscribe = close = __enter__ = __exit__ = None
-
-    prediction_service_pb2_grpc.PredictionServiceStub(Recorder())
-    model_service_pb2_grpc.ModelServiceStub(Recorder())
-    assert {path for path, _, _ in protos.METHODS.values()} <= set(paths)

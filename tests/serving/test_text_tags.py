@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from serving.client import _text_tags, build_inputs
+from serving.client import build_inputs
+from serving.client.answers import _text_tags
 from serving.contract import TAG
 from serving.requests import Request
 
