@@ -41,7 +41,8 @@ def redact(text: str) -> str:
       eight digits) only after a word such as "call" or 电话.
 
     Full-width characters and dashes and spaces of any kind count as plain ones; the rest of the text stays as it is.
-    Numbers with the check digit of an article number (UPC, EAN, ISBN), sizes, prices, dates and model numbers stay too.
+    Numbers with the check digit of an article number (UPC, EAN, ISBN), sizes, prices, dates and model numbers stay too,
+    as does what would be a telephone number after a word such as SKU, model or 货号.
     The rules see forms, not persons: names, postal addresses and numbers written in words are not found, and a part
     number of the form of a telephone number (415-555-2671) is taken for one. Redacting again changes nothing. The time
     it takes grows with the length of the text, not faster.
