@@ -53,7 +53,7 @@ def _path(url: str) -> str:
         return rest[1:]
     if scheme in ("redis", "rediss") and rest:
         return ""
-    shown = f"{scheme}://..." if "@" in rest else url  # a password is shown to nobody
+    shown = f"{scheme if separator else ''}://..." if {"@", "?"} & {*url} else url  # a password is shown to nobody
     raise StoreError(f"the store of shoppers is {shown!r}; expected {_EXPECTED}.")
 
 
@@ -87,5 +87,8 @@ def _client(kind: Any, retry: Any, url: str) -> Any:
         client = kind.from_url(url, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT, retry=again)
         client.connection_pool.connection_class(**client.connection_pool.connection_kwargs)  # unknown options
         return client
-    except (ValueError, TypeError, redis.RedisError) as error:
+    except (TypeError, redis.RedisError) as error:
         raise StoreError(f"the URL of Redis cannot be read ({error}); expected {_EXPECTED}.") from None
+    except ValueError:  # whose message may repeat a part of the password
+        why = "bad host, port or option; a password has %2F for /, %3F for ?, %23 for # and %40 for @"
+        raise StoreError(f"the URL of Redis cannot be read ({why}); expected {_EXPECTED}.") from None

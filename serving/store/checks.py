@@ -91,11 +91,11 @@ def limit(limit: int | None, options: StoreOptions) -> int:
 
 def _text(value: str, name: str) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{name} is {value!r}; expected a text.")
+        raise ValueError(f"{name} is of type {type(value).__name__}; expected a text.")
     try:
         value.encode("utf-8")
-    except UnicodeEncodeError:
-        raise ValueError(f"{name} is {value!r}; expected a text that UTF-8 can write.") from None
+    except UnicodeEncodeError:  # the text may name a person, so it is not said
+        raise ValueError(f"{name} has half a surrogate pair; expected a text that UTF-8 can write.") from None
     return value
 
 

@@ -44,7 +44,7 @@ _DROP_OLDEST_EVENTS = """DELETE FROM events WHERE (user_id, timestamp, item_id, 
 SELECT user_id, timestamp, item_id, event_type FROM events WHERE user_id = ?
 ORDER BY timestamp, item_id, event_type LIMIT ?)"""
 _ADD_QUERY = """INSERT INTO queries VALUES (?, ?, ?)
-ON CONFLICT DO UPDATE SET timestamp = max(timestamp, excluded.timestamp)"""
+ON CONFLICT (user_id, text) DO UPDATE SET timestamp = max(timestamp, excluded.timestamp)"""
 _NEWEST_QUERIES = "SELECT text, timestamp FROM queries WHERE user_id = ? ORDER BY timestamp DESC, text DESC LIMIT ?"
 _DROP_OLDEST_QUERIES = """DELETE FROM queries WHERE user_id = ?1 AND text NOT IN (
 SELECT text FROM queries WHERE user_id = ?1 ORDER BY timestamp DESC, text DESC LIMIT ?2)"""
@@ -62,7 +62,8 @@ class EmbeddedStore:
 
     Several processes on one machine may share the file, so that `python -m serving.store forget` reaches a gateway that
     runs. What a call has written survives the end of the process; the end of the machine may cost the last moments.
-    What is erased is overwritten in the file, too.
+    What is erased is overwritten in the file, too; while another process keeps that from happening, `forget` says so by
+    a `StoreError`.
 
     Args:
       path: of the file, made where it is not there; ":memory:" for none.
@@ -151,7 +152,12 @@ class EmbeddedStore:
             self._database.execute("DELETE FROM users WHERE user_id = ?", (user_id,))
         if self.path != IN_MEMORY:
             with self._errors(), self._lock:  # what was written before is in the log of changes as well
-                self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                busy, *_ = self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if busy:
+                raise StoreError(
+                    f"{self.path}: a shopper is erased, but not from {self.path}-wal, which another process reads; "
+                    "expected `forget` again when it is done."
+                )
         return bool(there)
 
     def health(self) -> None:
@@ -179,7 +185,7 @@ class EmbeddedStore:
         self._database.execute("DELETE FROM users WHERE user_id = ? AND expires < ?", (user_id, now))
         self._database.execute(
             "INSERT INTO users (user_id, used, expires) VALUES (?, ?, ?) "
-            "ON CONFLICT DO UPDATE SET used = excluded.used, expires = excluded.expires",
+            "ON CONFLICT (user_id) DO UPDATE SET used = excluded.used, expires = excluded.expires",
             (user_id, now, now + self.options.ttl_seconds),
         )
 

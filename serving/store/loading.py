@@ -155,7 +155,10 @@ def _parquet_rows(
     with pyarrow.parquet.ParquetFile(pathlib.Path(file)) as source:
         columns = _columns(file, source.schema_arrow.names, required, optional)
         for batch in source.iter_batches(batch_size=_ROWS, columns=columns):
-            yield from batch.to_pylist()
+            for row in batch.to_pylist():
+                yield {
+                    name: value.decode("utf-8") if isinstance(value, bytes) else value for name, value in row.items()
+                }
 
 
 def _csv_rows(
@@ -186,7 +189,7 @@ def _text(value: Any) -> str:
         return ""
     if isinstance(value, float) and value.is_integer():
         return f"{value:.0f}"
-    return (value.decode("utf-8") if isinstance(value, bytes) else str(value)).strip()
+    return str(value).strip()
 
 
 def _seconds(value: Any) -> int | None:

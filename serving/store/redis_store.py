@@ -17,13 +17,17 @@ from serving.store.redis_commands import RedisCommands
 
 @contextlib.contextmanager
 def errors(client: Any) -> Iterator[None]:
-    """Within it, what Redis or the way to it refuses becomes a `StoreError` that names the server, not the password."""
+    """Within it, what Redis or the way to it refuses becomes a `StoreError`.
+
+    It names the server, neither the password nor the command, which holds what is known of the shopper.
+    """
     try:
         yield
     except (redis.RedisError, OSError) as error:
         where = client.connection_pool.connection_kwargs
         server = where.get("path") or f"{where.get('host', 'localhost')}:{where.get('port', 6379)}"
-        raise StoreError(f"Redis on {server} cannot be used ({str(error).rstrip('.')}).") from None
+        why = str(error).rpartition("of pipeline caused error: ")[2].strip("(',)\".")
+        raise StoreError(f"Redis on {server} cannot be used ({why}).") from None
 
 
 class RedisStore:

@@ -1,5 +1,6 @@
 """What only the embedded store has: a bound on shoppers, files, threads, erasure on disk."""
 
+import contextlib
 import pathlib
 import sqlite3
 import subprocess
@@ -9,6 +10,7 @@ import threading
 import pytest
 
 from serving.requests import Event
+from serving.store import embedded
 from serving.store.embedded import EmbeddedStore
 from serving.store.errors import StoreError
 from serving.store.options import StoreOptions
@@ -117,6 +119,22 @@ def test_what_is_erased_is_in_no_file(tmp_path):
     for secret in (b"user-7-", b"item-7-", b"person seven"):
         assert secret not in bytes_on_disk()
     assert b"user-8-" in bytes_on_disk() and b"item-8-" in bytes_on_disk()
+
+
+def test_what_another_process_keeps_in_use_is_not_said_to_be_erased(tmp_path, monkeypatch):
+    monkeypatch.setattr(embedded, "_PATIENCE", 0.01)
+    store = EmbeddedStore(str(tmp_path / "store.db"))
+    store.append("somebody", [VIEW])
+    with contextlib.closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM users").fetchall()
+        with pytest.raises(
+            StoreError, match=r"is erased, but not from .*store\.db-wal, .* expected `forget` again"
+        ) as said:
+            store.forget("somebody")
+        assert "somebody" not in str(said.value) and store.recent("somebody") == []
+    assert not store.forget("somebody")
+    assert not any(b"somebody" in file.read_bytes() for file in tmp_path.iterdir())
 
 
 def test_a_call_that_fails_leaves_nothing_behind():

@@ -125,6 +125,7 @@ def test_bounds_and_impressions_of_the_gateway_hold(folder):
         (("--events", "{folder}/latin.csv"), "latin.csv: is not UTF-8; expected a table in UTF-8."),
         (("--events", "{folder}/cut.csv.gz"), "cut.csv.gz: cannot be read after row"),
         (("--events", "{folder}/cut.parquet"), "cut.parquet: cannot be read after row 0"),
+        (("--events", "{folder}/latin.parquet"), "latin.parquet: is not UTF-8; expected a table in UTF-8."),
         (("--events", "{folder}/nul.csv"), "nul.csv: cannot be read after row 0 (line contains NUL)."),
         (("--events", "{folder}/events.csv", "--privacy", "--key-file", "{folder}/gone"), "gone: cannot be read"),
         (
@@ -138,6 +139,8 @@ def test_what_cannot_be_loaded_is_one_sentence(folder, arguments, message, capsy
     (folder / "latin.csv").write_bytes(header + b"u,a,view,1\n" + "u,café,view,1\n".encode("latin-1") * 9000)
     (folder / "cut.csv.gz").write_bytes(gzip.compress(header + b"u,a,view,1\n" * 1000)[:-20])
     (folder / "cut.parquet").write_bytes(b"PAR1 and no more")
+    columns = {"user_id": ["u"], "item_id": ["café".encode("latin-1")], "event_type": ["view"], "timestamp": [1]}
+    pd.DataFrame(columns).to_parquet(folder / "latin.parquet")
     (folder / "nul.csv").write_bytes(header + b"u,a\0,view,1\n")
     found = run("load", "--url", "memory://", *(part.format(folder=folder) for part in arguments))
     said = capsys.readouterr().err

@@ -51,7 +51,11 @@ def test_redis_by_url_is_not_connected_before_it_is_asked():
         ("sqlite://store.db", "is 'sqlite://store.db'; expected memory://, sqlite:///PATH"),
         ("sqlite:///", "is 'sqlite:///'"),
         ("postgres://me:secret@host/db", r"is 'postgres://\.\.\.'; expected"),
-        ("redis://host:many/0", r"URL of Redis cannot be read \(Port could not be cast"),
+        ("postgres://host/db?password=secret", r"is 'postgres://\.\.\.'; expected"),
+        ("me:secret@host", r"is '://\.\.\.'; expected"),
+        ("redis://host:many/0", r"URL of Redis cannot be read \(bad host, port or option; "),
+        ("redis://me:secret/etc@host/0", r"URL of Redis cannot be read \(bad host, port or option; .*%2F for /"),
+        ("redis://me:secret\u2100@host/0", r"URL of Redis cannot be read \(bad host, port or option; "),
         ("redis://host:1/0?bogus=1", r"URL of Redis cannot be read \(.*bogus"),
     ],
 )

@@ -119,8 +119,20 @@ def test_a_server_that_is_not_there_is_one_sentence_without_the_password():
         asyncio.run(ask())
 
 
-def test_what_the_server_refuses_is_a_store_error():
-    client = fakeredis.FakeRedis()
-    client.set("shopper:{u}:events", "not a sorted set")
-    with pytest.raises(StoreError, match=r"cannot be used .*WRONGTYPE"):
-        RedisStore(client).recent("u")
+def test_what_the_server_refuses_is_said_without_what_was_to_be_stored():
+    server = fakeredis.FakeServer()
+    for part in ("events", "queries"):
+        fakeredis.FakeRedis(server=server).set(f"shopper:{{secret}}:{part}", "not a sorted set")
+    said = r"cannot be used \(WRONGTYPE Operation against a key holding the wrong kind of value\)\.$"
+    calls = {
+        "recent": ("secret",),
+        "append": ("secret", EVENTS),
+        "add_queries": ("secret", [Query("secret wish", 1)]),
+    }
+    for name, arguments in calls.items():
+        with pytest.raises(StoreError, match=said) as caught:
+            getattr(RedisStore(fakeredis.FakeRedis(server=server)), name)(*arguments)
+        assert "secret" not in str(caught.value)
+        with pytest.raises(StoreError, match=said) as caught:
+            asyncio.run(getattr(AsyncRedisStore(fakeredis.FakeAsyncRedis(server=server)), name)(*arguments))
+        assert "secret" not in str(caught.value)

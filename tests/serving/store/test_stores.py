@@ -118,9 +118,9 @@ def test_what_is_erased_is_gone(make_store):
     [
         ([("a", "view")], r"`events\[0\]` is \('a', 'view'\); expected a triple"),
         ([("a", "view", 1), ("b", "", 1)], r"`events\[1\]\.event_type` is empty; expected a type"),
-        ([(7, "view", 1)], r"`events\[0\]\.item_id` is 7; expected a text"),
+        ([(7, "view", 1)], r"`events\[0\]\.item_id` is of type int; expected a text"),
         ([("a\0", "view", 1)], r"`events\[0\]\.item_id` is 'a\\x00'; expected a text without a NUL"),
-        ([("\ud800", "view", 1)], r"`events\[0\]\.item_id` is '\\ud800'; expected a text that UTF-8 can write"),
+        ([("\ud800", "view", 1)], r"`events\[0\]\.item_id` has half a surrogate pair; expected a text that UTF-8"),
         ([("a", "view", 1.5)], r"`events\[0\]\.timestamp` is 1\.5; expected whole seconds"),
         ([("a", "view", True)], r"is True; expected whole seconds"),
         ([("a", "view", -1)], r"is -1; expected whole seconds"),
@@ -146,7 +146,7 @@ def test_nothing_is_kept_of_nobody(make_store):
             call()
     with pytest.raises(ValueError, match="`limit` is 0; expected at least 1"):
         store.recent("u", 0)
-    with pytest.raises(ValueError, match="context column `country` is 7; expected a text"):
+    with pytest.raises(ValueError, match="context column `country` is of type int; expected a text"):
         store.set_profile("u", Profile(context={"country": 7}))
 
 
