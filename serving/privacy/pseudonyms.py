@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 import os
 import pathlib
@@ -88,8 +87,7 @@ class Pseudonyms:
         user_id = user_id.strip()
         if not user_id or self._is_own(user_id):
             return user_id
-        hashed = self._mac(b"id\0" + user_id.encode("utf-8", "surrogatepass"))[:_HASH_BYTES]
-        return PREFIX + base64.urlsafe_b64encode(hashed + self._seal(hashed)).decode("ascii")
+        return self._sealed(self._mac(b"id\0" + user_id.encode("utf-8", "surrogatepass"))[:_HASH_BYTES])
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("Pseudonyms are not pickled, since the key would be; expected each process to read its key.")
@@ -99,13 +97,14 @@ class Pseudonyms:
             return False
         try:
             content = base64.b64decode(text.removeprefix(PREFIX), b"-_", validate=True)
-        except (ValueError, binascii.Error):
+        except ValueError:
             return False
-        hashed, seal = content[:_HASH_BYTES], content[_HASH_BYTES:]
-        return len(hashed) == _HASH_BYTES and hmac.compare_digest(seal, self._seal(hashed))
+        # Written anew, since base64 is read in more than one spelling.
+        return hmac.compare_digest(text, self._sealed(content[:_HASH_BYTES]))
 
-    def _seal(self, hashed: bytes) -> bytes:
-        return self._mac(b"seal\0" + hashed)[:_SEAL_BYTES]
+    def _sealed(self, hashed: bytes) -> str:
+        seal = self._mac(b"seal\0" + hashed)[:_SEAL_BYTES]
+        return PREFIX + base64.urlsafe_b64encode(hashed + seal).decode("ascii")
 
     def _mac(self, message: bytes) -> bytes:
         return hmac.digest(self._key, message, "sha256")

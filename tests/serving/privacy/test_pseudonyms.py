@@ -51,6 +51,17 @@ def test_what_only_looks_like_a_pseudonym_is_an_id(text):
     assert PSEUDONYMS.of(PREFIX + text) != PREFIX + text
 
 
+def test_another_spelling_of_a_pseudonym_is_an_id():
+    names = [PSEUDONYMS.of(str(place)) for place in range(50)]
+    for name in names:
+        for other in (name.replace("-", "+"), name.replace("_", "/").replace("ps/", PREFIX), name + "=", name + "AAAA"):
+            assert other == name or PSEUDONYMS.of(other) != other
+    # Short contents have a hash that is shorter, too.
+    for size in range(24):
+        content = base64.urlsafe_b64encode(bytes(size)).decode()
+        assert PSEUDONYMS.of(PREFIX + content) != PREFIX + content
+
+
 def test_a_visitor_stays_one_and_other_things_are_no_ids():
     assert PSEUDONYMS.of("") == PSEUDONYMS.of(" ") == ""
     with pytest.raises(PrivacyError, match="a user id is int; expected a text"):
