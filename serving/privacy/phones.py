@@ -72,11 +72,11 @@ MOST_GROUPS = 4
 _BETWEEN = r"(?:number|no|is|me|us|at|on|[ .:=#(+-])*"
 _LABEL = re.compile(
     r"(?:(?<![a-z])(?:tel|telephone|phone|mobile|mob|cell|cellphone|call|dial|ring|text|txt|sms|reach|contact"
-    rf"|whatsapp|fax|ph|my number){_BETWEEN}"
-    rf"|(?:电话|手机号|手机(?=[:是为])|座机|固话|热线|传真|致电|拨打|联系方式|電話)(?:码|號|号|是|为|為)*{_BETWEEN})$"
+    rf"|whatsapp|wechat|weixin|[wv]x|fax|ph|my number){_BETWEEN}"
+    rf"|(?:电话|手机号|手机(?=[:是为])|座机|固话|热线|传真|致电|拨打|联系方式|電話|微信|(?<![a-z])qq)(?:码|號|号|是|为|為)*{_BETWEEN})$"
 )
 _CODE_LABEL = re.compile(
-    r"(?:(?<![a-z])(?:ean|upc|gtin|isbn|issn|sku|asin|mpn|barcode|serial|part|model|article|item)"
+    r"(?:(?<![a-z])(?:ean|upc|gtin|isbn|issn|sku|asin|mpn|oem|s/n|barcode|serial|part|model|article|item)"
     rf"|条形码|条码|货号|型号|款号|序列号|商品编号)(?:-?1[03]|码|号|是|为)*{_BETWEEN}$"
 )
 _UNIT = re.compile(
@@ -89,19 +89,20 @@ _EXTENSION = re.compile(
 )
 
 
-def find(chain: Chain, first: int) -> tuple[int, int] | None:
+def find(chain: Chain, first: int, after: int) -> tuple[int, int] | None:
     """Where a telephone number stands that begins with a group of digits, plus sign, bracket and extension included.
 
     Args:
       chain: that the group is of.
       first: the group's place.
+      after: end of the number before it that was found; no character before that says anything about this one.
 
     Returns:
       (start, end) in the chain's text; None if there is none.
     """
     text, (begin, end) = chain.text, chain.groups[first]
     opened = begin - (text[begin - 1 : begin] == "(")
-    if text[opened - 1 : opened] == "+" and not text[opened - 2 : opened - 1].isdigit():
+    if text[opened - 1 : opened] == "+" and not text[max(after, opened - 2) : opened - 1].isdigit():
         number = _international(chain, first, 0)
         if number:
             bracketed = text[opened - 2 : opened] == "(+" and number.joins[:1] and number.joins[0].startswith(")")
@@ -110,7 +111,7 @@ def find(chain: Chain, first: int) -> tuple[int, int] | None:
     zeros = text.startswith("00", begin) and end - begin > 2
     if not (known or zeros):
         return None
-    before = text[max(0, begin - 40) : begin].lower()
+    before = text[max(after, begin - 40) : begin].lower()
     labelled = bool(_LABEL.search(before))
     if not labelled and (_CODE_LABEL.search(before) or re.search(r"[a-z_]\(?$", before)):
         return None

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from serving.privacy import id_numbers, numbers
 from serving.privacy.spans import EMAIL, URL, Span, replace
 
+#: Most times that a text is gone over, as what stood beside a number may have hidden another one.
+_ROUNDS = 8
 #: Fewest digits of anything that is looked for beside addresses (a National Insurance number).
 _FEWEST_DIGITS = 6
 
@@ -38,20 +40,22 @@ def redact(text: str) -> str:
     - `[card]`: 14 to 19 digits of a card scheme with Luhn's check digit, in one piece or grouped as on cards;
     - `[phone]`: numbers after + or 00; Chinese mobile and land lines; North American, British, Irish, Australian, New
       Zealand, Indian and South African national forms. Forms that other numbers have as well (ten digits in one piece,
-      eight digits) only after a word such as "call" or 电话.
+      eight digits) only after a word such as "call" or 电话, and the numbers of
+      accounts after QQ or 微信.
 
     Full-width characters and dashes and spaces of any kind count as plain ones; the rest of the text stays as it is.
     Numbers with the check digit of an article number (UPC, EAN, ISBN), sizes, prices, dates and model numbers stay too,
     as does what would be a telephone number after a word such as SKU, model or 货号.
     The rules see forms, not persons: names, postal addresses and numbers written in words are not found, and a part
-    number of the form of a telephone number (415-555-2671) is taken for one. Redacting again changes nothing. The time
-    it takes grows with the length of the text, not faster.
+    number of the form of a telephone number (415-555-2671) is taken for one. Redacting again changes nothing, but in a
+    text made of dozens of numbers with nothing between them. The time it takes grows with the length of the text, not
+    faster.
     """
-    while True:
-        redacted = _once(text)
-        if redacted == text:
-            return text
-        text = redacted  # what stood beside a number may have hidden another one
+    for _ in range(_ROUNDS):
+        before, text = text, _once(text)
+        if text == before:
+            break
+    return text
 
 
 def _once(text: str) -> str:

@@ -35,6 +35,7 @@ REPLACED = [
     ("+86 138 1234 5678/0086-13812345678/8613812345678", "[phone]/[phone]/[phone]"),
     ("(+86)13812345678", "[phone]"),
     ("tel13812345678", "tel[phone]"),
+    ("加微信：13812345678或vx13812345678，QQ号12345678", "加微信：[phone]或vx[phone]，QQ号[phone]"),
     ("13812345678 3件", "[phone] 3件"),
     ("（０１０）６２３４－５６７８", "[phone]"),
     ("0755-26012345, 0755 2601 2345, 010-62345678转8001", "[phone], [phone], [phone]"),
@@ -69,6 +70,7 @@ LEFT_ALONE = """
 iPhone 12 128GB | 1000mAh | WH-1000XM4 | Model SM-G991B/DS | RTX 3060 Ti 12GB | Nike Air Max 90 42.5 | LEGO 75192
 小米手机 2023 256GB | 手机壳 iPhone 15 Pro 256GB | 128 256 512 1024 | 256 512 1024 GB | 600 800 1000 watts
 4006381333931 | EAN 4006381333931 | UPC 036000291452 | 036000291452 | 0036000291452 | 10012345678902 | 96385074
+4 006381 333931 | 4-006381-333931 | 0-78000-08331-6 | OEM 13812345678
 978-3-16-148410-0 | 9783161484100 | 0-306-40615-2 | 0306406152 | ISBN 0471117099 | B07XJ8C8F5 | ISSN 0378-5955
 2023-10-05 14:30 | 2023-10-05T14:30:00Z | 05/10/2023 | 20231005 | 1998-2004 | 2019 2020 2021 2022 | 1633072800
 1633072800000 | 2023年10月5日 | 1920x1080 | 3840x2160 60Hz | 10-20 mm | 220-240V | 120 60 2000 mm | M8 x 1.25
@@ -277,6 +279,7 @@ TEXTS = st.text(max_size=60) | st.lists(PIECES, max_size=12).map("".join) | st.t
 @given(TEXTS)
 @example("13812345678GB82WEST12345698765432")
 @example("a@b.com@c.com")
+@example("+1 415 555 0199GB82WEST12345698765432" * 3)
 def test_redacting_again_changes_nothing(text):
     redacted = redact(text)
     assert redact(redacted) == redacted
@@ -302,6 +305,8 @@ HARD = {
     "plus": "+1", "urls": "http://", "schemes": "a+", "ibans": "GB82", "countries": "+44 ", "brackets": "(0)",
     "numbers": "415 555 0199 ", "cards": "4111 ", "zeros": "0044 ", "words": "tel ", "chinese": "电话", "dots": "a.",
     "full width": "１", "ids": "AB12 ", "domains": "a@a.", "joined": "138-1234-",
+    "residents": "11010519491231002X", "abroad": "+44 20 7946 0958",
+    "in turns": "+1 415 555 0199GB82WEST12345698765432",
 }  # fmt: skip
 
 
@@ -314,4 +319,4 @@ def test_time_grows_with_the_length_and_not_faster(piece):
         return time.process_time() - started
 
     # Quadratic time would be 64 times as much.
-    assert seconds(80_000) < 24 * seconds(10_000) + 0.2
+    assert seconds(40_000) < 24 * seconds(5_000) + 0.2
