@@ -21,6 +21,7 @@ from models import features, registry
 from models.options import LossOptions, ModelOptions, QueryOptions, choice, number
 from models.training_options import AdversarialOptions, ContrastiveOptions
 from serving import contract
+from serving.privacy.settings import PrivacySettings
 from tfx_pipeline import settings_checks, settings_reader, tasks
 from tfx_pipeline.export_settings import ExportSettings
 from tfx_pipeline.settings_reader import SettingsError
@@ -70,6 +71,7 @@ class DataSettings:
       context: declared context columns (string): of the users table, else of the events.
       max_reject_share: share of rejected event rows past which reading stops with an error. Rows that an adapter
         drops by definition (cancellations of Online Retail, say) are counted as dropped, not as rejected.
+      privacy: whether and how ids and texts of persons are protected as they are read.
     """
 
     adapter: str = choice("tables", "online_retail", "amazon_sequences", "recbole")
@@ -82,6 +84,7 @@ class DataSettings:
     item_relations: bool = False
     context: tuple[str, ...] = ()
     max_reject_share: float = number(0.05, 0, 1)
+    privacy: PrivacySettings = field(default_factory=PrivacySettings)
 
     @property
     def item_features(self) -> tuple[str, ...]:

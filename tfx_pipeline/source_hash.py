@@ -9,6 +9,7 @@ files that settings only name count too.
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
@@ -16,6 +17,8 @@ import pathlib
 from collections.abc import Iterable, Mapping
 
 from models import wordpiece
+from serving.privacy.errors import PrivacyError
+from serving.privacy.pseudonyms import Pseudonyms
 from tfx_pipeline import tasks
 from tfx_pipeline.settings import Settings
 
@@ -57,7 +60,7 @@ LIBRARIES = (
 
 #: Component -> settings, or the parts of the settings, that may name a file or a folder which it reads.
 _NAMING = {
-    "ExampleGen": ("decisions.",),
+    "ExampleGen": ("decisions.", "data."),
     "Transform": ("transform.",),
     "Trainer": ("transform.", "model.", "train.", "serve."),
 }
@@ -108,7 +111,7 @@ def named_contents(settings: Settings) -> dict[str, str]:
 
     Args:
       settings: `transform.wordpiece`, the file of synonyms, `serve.tagger`, the model's text encoders and their teacher
-        are read.
+        are read; of the key of pseudonyms only its id, which says nothing about it.
     """
     encoders = settings.model.text_encoders.items()
     named = {
@@ -123,7 +126,11 @@ def named_contents(settings: Settings) -> dict[str, str]:
         for name, value in named.items()
         if value not in ("", wordpiece.LEARNED, wordpiece.PACKAGED_MINILM)
     }
-    return {name: content_hash(path) for name, path in paths.items() if path.exists()}
+    contents = {name: content_hash(path) for name, path in paths.items() if path.exists()}
+    if settings.data.privacy.enabled:
+        with contextlib.suppress(PrivacyError):  # a key that is not here is elsewhere, or missed where tables are read
+            contents["data.privacy.key_file"] = Pseudonyms.from_file(settings.data.privacy.key_file).key_id
+    return contents
 
 
 def content_hash(path: pathlib.Path) -> str:

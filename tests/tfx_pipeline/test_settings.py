@@ -36,6 +36,11 @@ CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
             r"`decisions\.profile_text\.sources` is 'query'; expected one of free_text, queries, reviews, titles",
         ),
         ({"data": {"context": "country"}}, r"`data\.context` is 'country'; expected a list"),
+        ({"data": {"privacy": {"key": "abc"}}}, r"unknown key `data\.privacy\.key`; expected one of enabled, key_file"),
+        (
+            {"data": {"privacy": {"redact": ["title"]}}},
+            r"`data\.privacy\.redact` is 'title'; expected one of query, free_text, text, profile_text",
+        ),
         (
             {"model": {"max_history": 40, "slice_length": 16}},
             r"settings: `model\.max_history` is 40 and `model\.slice_length` 16; expected .* a `max_history` of 48\.$",

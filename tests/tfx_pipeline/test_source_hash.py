@@ -9,6 +9,7 @@ import pytest
 
 import tfx_pipeline
 from models import wordpiece
+from serving.privacy.pseudonyms import KEY_FILE_VARIABLE, Pseudonyms
 from tfx_pipeline import settings, source_hash
 
 SOURCE = {
@@ -162,6 +163,24 @@ def test_contents_count_and_neither_place_nor_time(tmp_path):
         file.write(b"x")
     seen.add(source_hash.content_hash(second))
     assert len(seen) == 4
+
+
+def test_another_key_of_pseudonyms_makes_other_examples_and_its_bytes_are_nowhere(tmp_path, monkeypatch):
+    monkeypatch.delenv(KEY_FILE_VARIABLE, raising=False)
+
+    def found(enabled=True):
+        return settings.from_dict({"data": {"privacy": {"enabled": enabled, "key_file": str(tmp_path / "key")}}})
+
+    assert source_hash.named_contents(found()) == {}  # a key that is elsewhere
+    hashes = []
+    for key in (bytes(range(32)), bytes(range(1, 33))):
+        (tmp_path / "key").write_bytes(key)
+        os.utime(tmp_path / "key", (1, 1))
+        assert source_hash.named_contents(found(enabled=False)) == {}
+        contents = source_hash.named_contents(found())
+        assert contents == {"data.privacy.key_file": Pseudonyms(key).key_id}
+        hashes.append(source_hash.component_hashes(found()))
+    assert {name for name in hashes[0] if hashes[0][name] != hashes[1][name]} == {"ExampleGen"}
 
 
 def test_a_process_reads_a_file_once(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ from tfx_pipeline.raw_tables.adapter import Adapter
 from tfx_pipeline.raw_tables.amazon_sequences import AmazonSequences
 from tfx_pipeline.raw_tables.online_retail import OnlineRetail
 from tfx_pipeline.raw_tables.paths import Path
+from tfx_pipeline.raw_tables.protected import Protected
 from tfx_pipeline.raw_tables.recbole import RecBole
 from tfx_pipeline.raw_tables.tables import Tables
 from tfx_pipeline.settings import DataSettings
@@ -19,5 +20,10 @@ _ADAPTERS: dict[str, type[Adapter]] = {
 
 
 def make_adapter(settings: DataSettings, directory: str | Path) -> Adapter:
-    """The adapter that the settings name, for the files of `directory`."""
-    return _ADAPTERS[settings.adapter](settings, directory)
+    """The adapter that the settings name, for the files of `directory`; it protects personal data where they say so.
+
+    Raises:
+      DataError: if that needs a key which cannot be used.
+    """
+    adapter = _ADAPTERS[settings.adapter](settings, directory)
+    return Protected(adapter) if settings.privacy.enabled else adapter

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 import pandas as pd
 
@@ -37,6 +38,9 @@ class Adapter(abc.ABC):
       settings: what the configuration says of the data.
       directory: folder that holds the files, or the one file of a data set that is a single file.
     """
+
+    #: Column of the files -> its contract name, of columns with ids or texts that rejected rows have by the former.
+    called_in_files: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, settings: DataSettings, directory: str | Path) -> None:
         self.settings = settings

@@ -42,6 +42,8 @@ class OnlineRetail(Adapter):
     Source: Chen, Sain & Guo (2012), "Data mining for the online retail industry"; UCI Machine Learning Repository, 352.
     """
 
+    called_in_files = {"CustomerID": "user_id", "InvoiceNo": "session_id"}
+
     def __init__(self, settings: Any, directory: str | Path) -> None:
         super().__init__(settings, directory)
         self._kept: tuple[pd.DataFrame, Rejects] | None = None

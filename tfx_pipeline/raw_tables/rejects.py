@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import json
+from collections.abc import Callable
 from typing import Any
 
 from tfx_pipeline.raw_tables.paths import Path, path_of
@@ -53,10 +54,10 @@ class Rejects:
         self._rows.extend({"table": table, "kind": kind, "reason": reason, **row} for row in rows[:room])
         self._counts[key] += len(rows) if number is None else number
 
-    def merge(self, other: Rejects) -> None:
-        """Takes over what another collector has."""
+    def merge(self, other: Rejects, change: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> None:
+        """Takes over what another collector has; of its rows what `change` makes of them."""
         self._counts.update(other._counts)
-        self._rows.extend(other._rows)
+        self._rows.extend(map(change, other._rows) if change else other._rows)
 
     def write(self, path: str | Path) -> None:
         """Writes the kept rows, one JSON object a line, in place only when whole."""

@@ -123,7 +123,7 @@ def _distinct(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(object)
     codes, distinct = pd.factorize(column.to_numpy())
-    return codes, _objects([*(_text_of(value) for value in distinct), ""])
+    return codes, _objects([*(text_of(value) for value in distinct), ""])
 
 
 def _objects(texts: list[str]) -> np.ndarray:
@@ -134,7 +134,8 @@ def _spread(of_distinct: pd.Series, codes: np.ndarray, column: pd.Series) -> pd.
     return pd.Series(of_distinct.to_numpy()[codes], index=column.index)
 
 
-def _text_of(value: object) -> str:
+def text_of(value: object) -> str:
+    """A value that is not missing as `texts` has it."""
     if isinstance(value, (float, np.floating)) and float(value).is_integer():
         return f"{value:.0f}"
     return str(value).strip()

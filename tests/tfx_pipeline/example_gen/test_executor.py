@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 import pathlib
+import re
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,9 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils, standard_artifacts
 
 from models import features
+from serving.privacy.privacy import Privacy
+from serving.privacy.pseudonyms import KEY_FILE_VARIABLE, Pseudonyms
+from serving.privacy.settings import PrivacySettings
 from tfx_pipeline import settings as settings_lib
 from tfx_pipeline.example_gen import stages
 from tfx_pipeline.example_gen.component import example_gen
@@ -194,6 +199,75 @@ def test_boundaries_out_of_order_end_in_one_sentence(folder, tmp_path):
     )
     with pytest.raises(settings_lib.SettingsError, match="expected each later than the one before"):
         run(folder, settings, tmp_path / "out")
+
+
+def test_with_privacy_no_byte_of_the_examples_names_a_person(folder, tmp_path):
+    key = tmp_path / "key"
+    key.write_bytes(bytes(range(40)))
+    folder = _with_persons(folder)
+    privacy = PrivacySettings(enabled=True, key_file=str(key))
+    on = dataclasses.replace(SETTINGS, data=dataclasses.replace(SETTINGS.data, privacy=privacy, max_reject_share=0.2))
+    off = dataclasses.replace(on, data=dataclasses.replace(on.data, privacy=PrivacySettings()))
+    found = run(folder, on, tmp_path / "on")
+    plain = pure(folder, off)
+    secrets = re.compile(rb"person[0-9]|@example\.org|13812345678|4155550199|visit")
+
+    assert all(any(secrets.search(record) for record in plain[split]) for split in ("train", "eval", "recent"))
+    assert not any(secrets.search(record) for records in found.values() for record in records)
+    files = {file.name: file.read_bytes() for file in (tmp_path / "on").iterdir() if file.is_file()}
+    assert set(files) == {"counts.json", "rejects.jsonl"}
+    assert not any(secrets.search(content) for content in files.values())
+    rejects = [json.loads(line) for line in files["rejects.jsonl"].decode().splitlines()]
+    reasons = {"unknown item_id", "unparsable timestamp", "too many fields", "missing item_id", TWICE}
+    assert {row["reason"] for row in rejects} == reasons
+    name = Pseudonyms.from_file(str(key)).of
+    assert {row["user_id"] for row in rejects if row["reason"] == TWICE} == {name("person3")}
+    assert [row["number of fields"] for row in rejects if row["reason"] == "too many fields"] == [8]
+
+    # Nothing else is lost: the same comes of tables that were protected row by row before.
+    tables = tmp_path / "by hand"
+    tables.mkdir()
+    protect = Privacy(privacy).protect_event
+    for file in folder.glob("*.csv"):
+        rows = list(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))
+        rows = [protect(row) for row in rows if None not in row]
+        pd.DataFrame(rows).to_csv(tables / file.name, index=False)
+    assert found == pure(tables, off)
+    assert sum(map(len, found.values())) == sum(map(len, plain.values()))
+    # A person of several tables is one: what the users table and the reviews say is in the profile.
+    joined = [tf.train.Example.FromString(record).features.feature for record in found["eval"]]
+    texts = {row["user_id"].bytes_list.value[0].decode(): row["profile_text"].bytes_list.value[0] for row in joined}
+    assert texts[name("person1")].startswith(b"likes tea, [email]") and b"good, call [phone]" in texts[name("person1")]
+
+
+CONTACTS = {"query": " for me@example.org", "free_text": ", me@example.org", "text": ", call 4155550199"}
+TWICE = "user_id was there already"
+
+
+def _with_persons(folder: pathlib.Path) -> pathlib.Path:
+    """The random shop with ids and texts that name persons, and with rows that are rejected for every reason."""
+    for file in folder.glob("*.csv"):
+        rows = pd.read_csv(file, dtype=str, keep_default_na=False)
+        if "user_id" in rows:
+            rows["user_id"] = "person" + rows["user_id"]
+        for column in rows.columns.intersection(list(CONTACTS)):
+            rows[column] = (rows[column] + CONTACTS[column]).where(rows[column] != "", "")
+        if "session_id" in rows:
+            rows["session_id"] = ("visit" + rows["session_id"] + rows["user_id"]).where(rows["session_id"] != "", "")
+        rows.to_csv(file, index=False)
+    with (folder / "events-0.csv").open("a") as events:
+        events.write("person1,a,buy,13812345678 o'clock,visit,\nperson1,,buy,1600000000,visit,\n")
+        events.write("person1,a,buy,1600000000,visit,hi,me@example.org,13812345678\n")
+    with (folder / "users.csv").open("a") as users:
+        users.write("person3,Peru,13812345678\n")
+    return folder
+
+
+def test_a_missing_key_is_said_before_anything_runs(folder, tmp_path, monkeypatch):
+    monkeypatch.delenv(KEY_FILE_VARIABLE, raising=False)
+    data = dataclasses.replace(SETTINGS.data, privacy=PrivacySettings(enabled=True))
+    with pytest.raises(DataError, match=r"data\.privacy: no key of pseudonyms is named"):
+        example_gen(str(folder), dataclasses.replace(SETTINGS, data=data), "source")
 
 
 def test_a_user_stays_in_one_shard(shop):
