@@ -78,18 +78,18 @@ class Arrangement:
         ends = {limit.cap.within for limit in self._limits}
         for position in range(1, max(self._diverse, *ends, 0) + 1):
             if position - 1 in ends:
-                self._note(position - 1, self._worst)
+                self._hold_back([limit for limit in self._limits if limit.cap.within == position - 1], self._worst)
                 self._reopen(position)
             if position in self._pins:
                 places.append(self._pins.pop(position))
                 continue
             at = self._choose(position)
             if at is None:
-                self._note(position, self._ranked)
+                self._hold_back([limit for limit in self._limits if limit.cap.within >= position], self._ranked)
                 places += self._pins.values()
                 return self._found
             self._take(at, position)
-        self._note(len(places), self._worst)
+        self._hold_back([limit for limit in self._limits if limit.cap.within == len(places)], self._worst)
         rest = self._queue[: self._ranked][self._free[: self._ranked]].tolist()
         missing = self._least - len(places) - len(rest) - len(self._pins)
         if missing > 0:
@@ -116,9 +116,7 @@ class Arrangement:
                 return self._ranked + fallback
         relaxed = _first(self._allowed(position, relaxed=True)[: self._ranked])
         if relaxed is not None and relaxed < self._worst:
-            for limit in self._limits:
-                if position <= limit.cap.within:
-                    self._hold_back(limit, [relaxed])
+            self._hold_back([limit for limit in self._limits if limit.cap.within >= position], relaxed + 1, relaxed)
         return relaxed
 
     def _take(self, at: int, position: int) -> None:
@@ -150,16 +148,12 @@ class Arrangement:
         if self._mmr is not None:
             self._mmr.allow(self._open[: self._mmr.size])
 
-    def _note(self, position: int, worst: int) -> None:
-        """Notes what caps whose places are over at a position were against: all up to the worst of the queue."""
-        for limit in self._limits:
-            if not limit.is_noted and (limit.cap.within <= position or worst == self._ranked):
-                limit.is_noted = True
-                self._hold_back(limit, np.flatnonzero(self._free[:worst]).tolist())
-
-    def _hold_back(self, limit: _Limit, some: Sequence[int]) -> None:
-        against = [int(self._queue[at]) for at in some if int(limit.of_queue[at]) in limit.full]
-        self._found.held_back[limit.cap.name] += against
+    def _hold_back(self, limits: Sequence[_Limit], end: int, start: int = 0) -> None:
+        """Notes what is left of a part of the queue for the caps that are against it."""
+        waiting = (start + np.flatnonzero(self._free[start:end])).tolist() if limits else []
+        for limit in limits:
+            against = [int(self._queue[at]) for at in waiting if int(limit.of_queue[at]) in limit.full]
+            self._found.held_back[limit.cap.name] += against
 
     def _extend(self, position: int) -> None:
         """Puts the fallback items behind the queue."""
@@ -184,7 +178,6 @@ class _Limit:
         self.of_queue = codes[queue]
         self._counts = Counter(code for place in pinned if (code := int(codes[place])))
         self.full = {code for code, count in self._counts.items() if count >= cap.at_most}
-        self.is_noted = False
 
     def count(self, place: int) -> int:
         """Counts an item; its code if that was the last one with it, else 0."""

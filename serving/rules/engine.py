@@ -135,17 +135,17 @@ class _Application:
             fallback.least if fallback else 0,
             more if fallback else None,
         ).run()
-        names = candidates.item_ids + filled
-        if diverse and arranged.promoted:
+        names, shown = candidates.item_ids + filled, arranged.places[:limit]
+        if diverse:
             self._touch(diverse, arranged.promoted, names)
         for cap in caps:
             self._touch(cap, arranged.held_back[cap.name], names)
         for pin in pinned.values():
-            self._touch(pin, [places[pin.item]], names)
+            self._touch(pin, [places[pin.item]] if places[pin.item] in shown else [], names)
         if fallback and filled:
             own = len(candidates)
-            self._touch(fallback, [place for place in arranged.places if place >= own], names)
-        return self._answered(arranged.places[:limit], names, scores.tolist()[: ranked * is_model])
+            self._touch(fallback, [place for place in shown if place >= own], names)
+        return self._answered(shown, names, scores.tolist()[: ranked * is_model])
 
     # --- stage 1 ---------------------------------------------------------------------------------------------------
 

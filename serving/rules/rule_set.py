@@ -119,6 +119,8 @@ class RuleSet:
         section = as_section(content.get(OVERLAYS, Section(1)), there, OVERLAYS)
         for arm, change in section.items():
             at = Place(there.file, section.lines[arm], f"overlay `{arm}`: ")
+            if not arm:
+                raise at.error("has no name; expected that of an arm.")
             changed = overlays.apply(rules, as_section(change, at), at, read_rules, readers, check)
             check.together(changed, f"in overlay `{arm}` ")
             of_arms[arm] = tuple(one.rule for one in changed)

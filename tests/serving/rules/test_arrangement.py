@@ -41,6 +41,14 @@ def test_a_cap_lets_others_pass():
     assert found.held_back == {"category_4": [2, 4]}
 
 
+def test_each_cap_says_what_it_held_back_in_its_own_places():
+    codes = {"category": "aabb.a", "brand": "aaaaaa"}
+    found = places([0, 1, 2, 3], codes, [cap(1, 2), cap(2, 6, by="brand")], fallback=[4, 5], least=3)
+    # The second is of the same category, the third is the second of the brand; then nothing is left but for the caps.
+    assert found.places == [0, 2]
+    assert found.held_back == {"category_2": [1], "brand_6": [1, 3]}
+
+
 def test_what_waits_comes_back_in_order_when_the_places_are_over():
     found = places(range(7), {"category": "aaaab.c"}, [cap(1, 3)])
     assert found.places == [0, 4, 5, 1, 2, 3, 6]

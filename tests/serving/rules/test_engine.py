@@ -249,6 +249,12 @@ def test_pins_of_the_ranking_and_from_outside(engine, ranking, shopper):
     assert fired(answer) == {"a": ("book",), "b": ("wine",)}
 
 
+def test_a_pin_behind_the_limit_has_not_fired(engine, ranking, shopper):
+    text = "rules: [{name: a, kind: pin, item: wine, position: 3}]"
+    assert fired(answered(engine, text, ranking, shopper(), "tea pot book", limit=3)) == {"a": ("wine",)}
+    assert not answered(engine, text, ranking, shopper(), "tea pot book", limit=2).fired
+
+
 def test_pins_hold_in_their_time_and_under_their_condition(engine, ranking, shopper):
     when = "{from: 2024-11-29T12:00:00Z, until: 2024-11-30, country: [DE, FR]}"
     text = f"rules: [{{name: a, kind: pin, item: wine, when: {when}}}]"

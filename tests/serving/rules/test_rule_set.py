@@ -39,6 +39,7 @@ FILES = {
     "rules:\n  - {name: forbidden, kind: mmr}": "line 2: rule `forbidden`: answers say this name of something else; "
     "expected another name.",
     "overlays: {b: {drop: [a]}}": "line 1: overlay `b`: unknown key `drop`; expected one of change, remove, add.",
+    "overlays: {'': {}}": "line 1: overlay ``: has no name; expected that of an arm.",
     "overlays: {b: {remove: [a]}}": "line 1: overlay `b`: `remove` names the rule 'a'; expected one of none.",
     "review_if: [{name: w}]": "line 1: review rule `w`: has neither `where` nor `words`; expected one of the two.",
     "review_if: [{name: w, words: {fr: [a]}}]": "line 1: review rule `w`: `words`: unknown key `fr`; expected one of "
