@@ -7,7 +7,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 
 from serving.results import Recommendation
 from serving.rules.catalogue import Catalogue
@@ -59,17 +59,17 @@ rules = st.one_of(
         )
     ),
     rules_of("pin", item=item_ids, position=st.integers(1, 12)),
+    rules_of("pin", item=item_ids, position=st.integers(1, 4)),
     rules_of("fallback", on=st.sampled_from(["new_user", "model_down"]), list=st.sampled_from(["one", "other"])),
     rules_of("fallback", on=st.just("too_few"), list=st.sampled_from(["one", "other"]), least=st.integers(1, 10)),
 )
+some_rules = st.lists(rules, max_size=9) | st.lists(rules, min_size=5, max_size=9)
 files = st.fixed_dictionaries(
     {
         "unknown_items": st.sampled_from(["drop", "keep"]),
         "scale": st.sampled_from(["standard", "log_probability", "rank"]),
         "lists": st.fixed_dictionaries({"one": some_items, "other": some_items}),
-        "rules": st.lists(rules, max_size=7).map(
-            lambda some: [{**rule, "name": f"r{at}"} for at, rule in enumerate(some)]
-        ),
+        "rules": some_rules.map(lambda some: [{**rule, "name": f"r{at}"} for at, rule in enumerate(some)]),
         "check_every_ms": st.just(0),
     }
 )
@@ -132,8 +132,27 @@ def ranking_of(pairs):
     return Recommendation([item_id for item_id, _ in pairs], np.array([score for _, score in pairs]), 1)
 
 
-@given(files, rankings, shoppers, st.sets(item_ids), st.booleans())
-def test_a_forbidden_item_is_in_no_answer(folder, catalogue, content, pairs, shopper, forbidden, by_review):
+@given(files, rankings, shoppers, st.sets(item_ids), st.booleans(), st.booleans())
+def test_a_forbidden_item_is_in_no_answer(folder, catalogue, content, pairs, shopper, forbidden, by_review, asked_for):
+    if forbidden and asked_for:  # by pins and fallbacks that always hold
+        wanted = sorted(forbidden)
+        pins = [
+            {"name": f"p{at}", "kind": "pin", "item": item_id, "position": 13 + at} for at, item_id in enumerate(wanted)
+        ]
+        lists = [
+            {"name": f"f_{on}", "kind": "fallback", "on": on, "list": "wanted"} for on in ("new_user", "model_down")
+        ]
+        filling = {"name": "fill", "kind": "fallback", "on": "too_few", "list": "wanted", "least": 20}
+        content = {
+            **content,
+            "lists": {**content["lists"], "wanted": wanted},
+            "rules": [
+                *pins,
+                *lists,
+                filling,
+                *(rule for rule in content["rules"] if rule["kind"] not in ("pin", "fallback")),
+            ],
+        }
     lines = [
         {"item_id": item_id, "reason": "bad", "by": "anna", "time": "2024-11-29T00:00:00Z"}
         for item_id in sorted(forbidden)
@@ -157,6 +176,7 @@ def test_a_forbidden_item_is_in_no_answer(folder, catalogue, content, pairs, sho
             assert ranked & forbidden <= said
 
 
+@settings(max_examples=200)
 @given(files, rankings, shoppers)
 def test_answers_keep_to_their_rules(folder, catalogue, content, pairs, shopper):
     engine = made_engine(folder, catalogue, content)
