@@ -1,7 +1,7 @@
-"""`python -m serving.rules check|bench --rules FILE`: whether rules can be used, what they are about, what they cost.
+"""`python -m serving.rules check|bench`: whether rules can be used, what they are about, what they cost.
 
     python -m serving.rules check --rules configs/serving/rules.yaml --items items.csv
-    python -m serving.rules bench --rules configs/serving/rules.yaml
+    python -m serving.rules bench
 
 `check` reads rules and catalogue as the engine does and prints how many items each rule is about; values that no item
 has are named on the standard error. `bench` prints one JSON line. What cannot be used ends in one sentence and exit
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--column", action="append", default=[], help="further text column that rules name")
     check.add_argument("--context", action="append", default=[], help="declared context column, if not country")
     timed = commands.add_parser("bench", help="how long they take, as one JSON line")
-    timed.add_argument("--rules", required=True, help="YAML, such as configs/serving/rules.yaml")
+    timed.add_argument("--rules", default="configs/serving/rules.yaml", help="YAML; default %(default)s")
     timed.add_argument("--candidates", type=int, default=500, help="of each ranking; default %(default)s")
     timed.add_argument("--catalogue", type=int, default=100_000, help="items; default %(default)s")
     timed.add_argument("--width", type=int, default=64, help="of the items' vectors, 0 for none; default %(default)s")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -128,10 +127,9 @@ class Arrangement:
             self._mmr.choose(at)
         for limit in self._limits:
             if position <= limit.cap.within and (code := limit.count(place)):
-                against = limit.of_queue == code
-                self._open[against] = False
+                self._open &= limit.of_queue != code
                 if self._mmr is not None:
-                    self._mmr.forbid(against[: self._mmr.size])
+                    self._mmr.allow(self._open[: self._mmr.size])
 
     def _allowed(self, position: int, relaxed: bool = False) -> np.ndarray:
         """bool [queue], what is left and no cap (none that cannot be relaxed) is against at a position."""
@@ -176,16 +174,18 @@ class _Limit:
         self.cap = cap
         self.codes = codes
         self.of_queue = codes[queue]
-        self._counts = Counter(code for place in pinned if (code := int(codes[place])))
-        self.full = {code for code, count in self._counts.items() if count >= cap.at_most}
+        self._counts: dict[int, int] = {}
+        self.full: set[int] = set()
+        for place in pinned:
+            self.count(place)
 
     def count(self, place: int) -> int:
         """Counts an item; its code if that was the last one with it, else 0."""
         code = int(self.codes[place])
         if not code:
             return 0
-        self._counts[code] += 1
-        if self._counts[code] < self.cap.at_most:
+        count = self._counts[code] = self._counts.get(code, 0) + 1
+        if count < self.cap.at_most:
             return 0
         self.full.add(code)
         return code

@@ -235,8 +235,10 @@ class _Application:
         likeness = Likeness(
             None if vectors is None else vectors[candidates.rows[every]],
             [candidates.codes(name)[every] for name in (CATEGORY, BRAND)],
+            len(pool),
+            1 - rule.weight,
         )
-        return MarginalRelevance(mmr.to_unit(values[: len(pool)]), likeness, len(near), rule.weight)
+        return MarginalRelevance(rule.weight * mmr.to_unit(values[: len(pool)]), likeness, len(near))
 
     def _answered(self, places: list[int], names: Sequence[str], scores: list[float]) -> Answer:
         reasons = self._fired.reasons()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable
 from typing import Any
 
@@ -55,12 +56,8 @@ def _age_limit(rule: AgeLimit, candidates: Candidates, shopper: Shopper, now: fl
 
 def _already_bought(rule: AlreadyBought, candidates: Candidates, shopper: Shopper, now: float) -> np.ndarray | None:
     since = now - rule.within_days * features.SECONDS_PER_DAY
-    bought = set()
-    for item_id, event_type, timestamp in reversed(shopper.history):
-        if timestamp < since:
-            break
-        if event_type in rule.event_types:
-            bought.add(item_id)
+    lately = shopper.history[bisect.bisect_left(shopper.history, since, key=lambda event: event[2]) :]
+    bought = {item_id for item_id, event_type, _ in lately if event_type in rule.event_types}
     return candidates.among(frozenset(bought)) if bought else None
 
 

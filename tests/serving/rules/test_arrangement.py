@@ -107,32 +107,35 @@ def test_pins_have_their_places_among_fallback_items(caps):
     assert found.places == [0, 2, 1]
 
 
-def relevance_and_likeness(values, vectors):
+def mmr_of(values, vectors, weight):
+    """Over as many candidates as there are values; further vectors are those of what is chosen from the start."""
     unit = np.array(vectors, np.float32)
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
-    return to_unit(np.array(values)), Likeness(unit, [])
+    relevance = weight * to_unit(np.array(values))
+    return MarginalRelevance(relevance, Likeness(unit, [], len(values), 1 - weight), len(vectors) - len(values))
 
 
 def test_mmr_by_hand():
-    # The second is the first again; the third is worse and something else.
-    relevance, likeness = relevance_and_likeness([3.0, 2.0, 1.0], [[1, 0], [1, 0], [0, 1]])
-    np.testing.assert_allclose(relevance, [1, 0.5, 0])
+    # The second is the first again; the third is worse and something else. Relevance is 1, .5 and 0:
     # .6 · .5 − .4 · 1 = −.1 for the second, 0 for the third.
-    found = places(range(3), {}, mmr=MarginalRelevance(relevance, likeness, 0, 0.6), diverse=3)
+    values, vectors = [3.0, 2.0, 1.0], [[1, 0], [1, 0], [0, 1]]
+    found = places(range(3), {}, mmr=mmr_of(values, vectors, 0.6), diverse=3)
     assert (found.places, found.promoted) == ([0, 2, 1], [2])
     # .8 · .5 − .2 · 1 = .2: now the second is still better.
-    found = places(range(3), {}, mmr=MarginalRelevance(relevance, likeness, 0, 0.8), diverse=3)
+    found = places(range(3), {}, mmr=mmr_of(values, vectors, 0.8), diverse=3)
     assert (found.places, found.promoted) == ([0, 1, 2], [])
+    # Opposite is no better than unlike: .6 · .5 − 0 for the second, 0 − 0 for the third.
+    found = places(range(3), {}, mmr=mmr_of(values, [[1, 0], [0, 1], [-1, 0]], 0.6), diverse=3)
+    assert found.places == [0, 1, 2]
     # A pinned item (the fourth) is chosen from the start.
-    relevance, likeness = relevance_and_likeness([3.0, 2.0, 1.0], [[1, 0], [0, 1], [0, 1], [1, 0]])
-    found = places(range(3), {}, pins={2: 3}, mmr=MarginalRelevance(relevance[:3], likeness, 1, 0.4), diverse=3)
+    found = places(range(3), {}, pins={2: 3}, mmr=mmr_of(values, [[1, 0], [0, 1], [0, 1], [1, 0]], 0.4), diverse=3)
     assert found.places == [1, 3, 0, 2]
 
 
 def test_likeness_without_vectors_is_the_share_of_category_and_brand():
-    likeness = Likeness(None, [np.array([1, 1, 2, 0, 0]), np.array([1, 0, 1, 0, 0])])
-    assert [likeness.to(at).tolist() for at in range(4)] == [
-        [1, 0.5, 0.5, 0, 0], [0.5, 0.5, 0, 0, 0], [0.5, 0, 1, 0, 0], [0, 0, 0, 0, 0],
+    likeness = Likeness(None, [np.array([1, 1, 2, 0, 0]), np.array([1, 0, 1, 0, 0])], 4, 0.5)
+    assert [likeness.to(at).tolist() for at in range(5)] == [
+        [0.5, 0.25, 0.25, 0], [0.25, 0.25, 0, 0], [0.25, 0, 0.5, 0], [0, 0, 0, 0], [0, 0, 0, 0],
     ]  # fmt: skip
 
 
@@ -216,11 +219,11 @@ def test_as_the_slow_reference_has_it(case):
         # Of length 1 without rounding; some are opposite, some the same.
         signs = np.where(codes["brand"] > 1, -1, 1).astype(np.float32)
         vectors = np.eye(3, dtype=np.float32)[codes["category"] % 3] * signs[:, np.newaxis]
-        likeness = Likeness(vectors[every], [])
+        likeness = Likeness(vectors[every], [], len(first), 1 - case["weight"])
         for one, other in np.ndindex(alike.shape):
             alike[one, other] = max(0.0, float(vectors[one] @ vectors[other]))
     else:
-        likeness = Likeness(None, [column[every] for column in codes.values()])
+        likeness = Likeness(None, [column[every] for column in codes.values()], len(first), 1 - case["weight"])
         for one, other in np.ndindex(alike.shape):
             alike[one, other] = sum(0 < column[one] == column[other] for column in codes.values()) / 2
     relevance = to_unit(np.array(case["scores"], float)[: len(first)])
@@ -229,7 +232,7 @@ def test_as_the_slow_reference_has_it(case):
         pins,
         codes,
         case["caps"],
-        MarginalRelevance(relevance, likeness, len(near), case["weight"]),
+        MarginalRelevance(case["weight"] * relevance, likeness, len(near)),
         case["diverse"],
     ).run()
     expected = slow(
@@ -253,7 +256,7 @@ def test_mmr_over_drawn_vectors_as_the_slow_reference_has_it():
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     relevance = to_unit(np.sort(rng.normal(size=100))[::-1])
     order = np.arange(150)
-    mmr = MarginalRelevance(relevance, Likeness(vectors[:100], []), 0, 0.6)
+    mmr = MarginalRelevance(0.6 * relevance, Likeness(vectors[:100], [], 100, 0.4))
     found = Arrangement(order, {}, {}, (), mmr, 30).run()
     alike = np.maximum(vectors.astype(float) @ vectors.astype(float).T, 0)
     expected = slow(list(range(150)), {}, [], [], (), relevance, alike, 0.6, 30, 100)

@@ -1,5 +1,7 @@
 """The catalogue: what its table says, what changes it, and that readers see it whole."""
 
+import doctest
+import importlib
 import threading
 
 import numpy as np
@@ -203,3 +205,8 @@ def test_columns_of_texts():
     assert column.changed([0], ["a"]).names is column.names
     with pytest.raises(ValueError, match="`item_ids` has an id twice"):
         Snapshot.of(["a", "a"], {})
+
+
+def test_the_example_of_the_docstring():
+    found = doctest.testmod(importlib.import_module("serving.rules.catalogue"))
+    assert found.attempted >= 3 and not found.failed
