@@ -19,7 +19,11 @@ from serving.rules.shopper import Shopper
 from serving.rules.snapshot import FIRST_SEEN, MIN_AGE, PRICE, Snapshot
 from serving.rules.where import EVERYTHING
 
-_CATEGORIES, _BRANDS, _REGIONS = 200, 500, ("", "", "", "DE|FR", "US", "DE|GB|US")
+#: What the example's rules name stands first, and has the most items.
+_CATEGORIES = ("Food > Coffee & Tea", "Electronics > Phones", "Electronics > Audio", "Baby > Baby Care")
+_CATEGORIES += tuple(f"Room {at // 10} > Shelf {at}" for at in range(200))
+_BRANDS = ("Daybrew", "Nimbus", *(f"brand {at}" for at in range(500)))
+_REGIONS = ("", "", "", "DE|FR", "US", "DE|GB|US")
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class BenchRanking:
 
 
 def synthetic_catalogue(items: int, width: int, seed: int, unharmed: Collection[str] = ()) -> Catalogue:
-    """Items `i000000` … with everything that rules look at, what the example's rules name among it.
+    """Items `i000000` … with everything that rules look at.
 
     Args:
       items: how many.
@@ -40,11 +44,9 @@ def synthetic_catalogue(items: int, width: int, seed: int, unharmed: Collection[
       unharmed: items that are in stock, sold everywhere and for every age.
     """
     rng = np.random.default_rng(seed)
-    named = ["Food > Coffee & Tea", "Kitchen > Knives", "Electronics > Batteries"]
-    categories = [*named, *(f"Room {at // 10} > Shelf {at}" for at in range(_CATEGORIES - len(named)))]
     # Few categories and brands have most of the items.
-    category = np.minimum(rng.zipf(1.3, items) - 1, _CATEGORIES - 1)
-    brand = np.minimum(rng.zipf(1.3, items) - 1, _BRANDS - 1)
+    category = np.minimum(rng.zipf(1.3, items) - 1, len(_CATEGORIES) - 1)
+    brand = np.minimum(rng.zipf(1.3, items) - 1, len(_BRANDS) - 1)
     item_ids = [f"i{at:06d}" for at in range(items)]
     safe = np.isin(item_ids, list(unharmed))
     regions = np.where(safe, 0, rng.integers(0, len(_REGIONS), items))
@@ -52,8 +54,8 @@ def synthetic_catalogue(items: int, width: int, seed: int, unharmed: Collection[
         Snapshot.of(
             item_ids,
             {
-                "category": [categories[at] for at in category],
-                "brand": [f"brand {at}" for at in brand],
+                "category": [_CATEGORIES[at] for at in category],
+                "brand": [_BRANDS[at] for at in brand],
                 "regions": [_REGIONS[at] for at in regions],
             },
             {

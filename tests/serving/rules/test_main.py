@@ -9,8 +9,10 @@ import pytest
 
 from serving.rules import bench
 from serving.rules.__main__ import main
+from serving.rules.columns import TextColumn
 from serving.rules.kinds import KINDS
 from serving.rules.rule_set import RuleSet
+from tfx_pipeline.raw_tables import synthetic_words
 
 ROOT = pathlib.Path(__file__).parents[3]
 EXAMPLE = str(ROOT / "configs" / "serving" / "rules.yaml")
@@ -82,12 +84,16 @@ def test_bench_has_every_kind_that_a_known_shopper_meets(capsys):
     assert 0 < line["least_ms"] <= line["median_ms"] <= line["p99_ms"] and line["median_ms_without_rules"] > 0
 
 
-def test_the_catalogue_of_the_bench_has_what_the_example_names():
+def test_the_example_names_what_the_demo_and_the_bench_have():
     rules = RuleSet.load(EXAMPLE)
+    demo = {
+        "category": TextColumn.of([category.path[0] for category in synthetic_words.CATEGORIES]),
+        "brand": TextColumn.of([english for english, _ in synthetic_words.BRANDS]),
+    }
     snapshot = bench.synthetic_catalogue(5000, 0, 1, {"i000042"}).snapshot
-    for rule in rules.rules:
-        if hasattr(rule, "where"):
-            assert not rule.where.unknown_values(snapshot.texts), rule.name
+    some = [*(rule for rules in (rules.rules, *rules.overlays.values()) for rule in rules), *rules.review_if]
+    for columns in (demo, snapshot.texts):
+        assert not [rule.name for rule in some if hasattr(rule, "where") and rule.where.unknown_values(columns)]
     row = snapshot.index["i000042"]
     assert snapshot.in_stock[row] and not snapshot.numbers["min_age"][row] and not snapshot.texts["regions"].codes[row]
 
