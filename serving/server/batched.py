@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import grpc
 import numpy as np
-import tensorflow as tf
 
-from serving.server import batch_arrays
+from serving.server import batch_arrays, tensors
 from serving.server.batch_scheduler import BatchQueue, BatchScheduler, BatchTask
 from serving.server.batching_options import BatchingOptions
 from serving.server.errors import ServingError, invalid_argument
@@ -91,9 +90,12 @@ class BatchedServable:
     def _check_types(self, feeds: Mapping[str, np.ndarray]) -> None:
         """Refuses what the Session would refuse, with its text."""
         for place, name in enumerate(sorted(feeds)):
-            expected, given = self._servable.dtypes[name], tf.as_dtype(feeds[name].dtype)
+            expected, given = self._servable.dtypes[name], tensors.NUMBERS[feeds[name].dtype]
             if given != expected:
-                raise invalid_argument(f"Expects arg[{place}] to be {expected.name} but {given.name} is provided")
+                raise invalid_argument(
+                    f"Expects arg[{place}] to be {tensors.dtype_name(expected)} but {tensors.dtype_name(given)} is "
+                    "provided"
+                )
 
     def _process(self, tasks: list[BatchTask], fetches: list[str]) -> None:
         try:

@@ -98,11 +98,6 @@ def check_decimal(value: float, kind: int) -> None:
         raise invalid_argument(f"Cannot convert JSON value: {value_text(value)} to {what} without loss of precision.")
 
 
-def dtype_name(kind: int) -> str:
-    """A DataType as errors name it."""
-    return types_pb2.DataType.Name(kind).removeprefix("DT_").lower()
-
-
 def _read_rows(instances: list[Any], infos: Infos) -> dict[str, np.ndarray]:
     names = sorted(infos)
     if not isinstance(instances[0], dict) and len(names) > 1:
@@ -242,10 +237,12 @@ def _value(value: Any, kind: int) -> Any:
         return value
     if kind in JSON_TYPES or isinstance(value, dict):
         raise invalid_argument(
-            f"JSON Value: {value_text(value)} Type: {type_name(value)} is not of expected type: {dtype_name(kind)}"
+            f"JSON Value: {value_text(value)} Type: {type_name(value)} is not of expected type: "
+            f"{tensors.dtype_name(kind)}"
         )
     raise ServingError(
-        grpc.StatusCode.UNIMPLEMENTED, f"Conversion of JSON Value: {value_text(value)} to type: {dtype_name(kind)}"
+        grpc.StatusCode.UNIMPLEMENTED,
+        f"Conversion of JSON Value: {value_text(value)} to type: {tensors.dtype_name(kind)}",
     )
 
 

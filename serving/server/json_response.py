@@ -13,7 +13,7 @@ from tensorflow_serving.apis import classification_pb2, regression_pb2
 
 from serving.server import tensors
 from serving.server.errors import invalid_argument
-from serving.server.json_request import JSON_TYPES, dtype_name
+from serving.server.json_request import JSON_TYPES
 from serving.server.json_text import (
     BASE64,
     format_float,
@@ -101,7 +101,7 @@ def _texts(alias: str, array: np.ndarray, level: int) -> list[str]:
     """Each value; level is that of a value."""
     kind = tensors.NUMBERS[array.dtype]
     if kind not in JSON_TYPES:
-        raise invalid_argument(f"Failed to write JSON value for tensor type: {dtype_name(kind)}")
+        raise invalid_argument(f"Failed to write JSON value for tensor type: {tensors.dtype_name(kind)}")
     write: Callable[..., str] = str
     if kind in (types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE):
         single = kind == types_pb2.DT_FLOAT

@@ -89,6 +89,11 @@ def to_proto(array: np.ndarray, proto: tensor_pb2.TensorProto) -> None:
         proto.MergeFromString(wire.pack(_PLACES[number], stored, _is_varint(stored.dtype)))
 
 
+def dtype_name(number: int) -> str:
+    """A DataType as TensorFlow's errors name it: `float`, `int64`."""
+    return types_pb2.DataType.Name(number).removeprefix("DT_").lower()
+
+
 def objects(values: list[bytes]) -> np.ndarray:
     """A flat array of strings."""
     array = np.empty(len(values), object)

@@ -12,12 +12,14 @@ from serving.server.errors import ServingError
 from serving.server.metrics import Metrics
 from serving.server.servable import Runner
 
+#: APIs whose one input are examples.
+_OF_EXAMPLES = ("Classify", "Regress")
 #: Of a name that a caller may choose.
 _LONGEST_NAME = 256
 
 
 class TimedRunner:
-    """A runner for the length of one request, whose successful runs are measured.
+    """A runner for the length of one request, whose successful runs are measured, and their examples counted.
 
     Args:
       runner: that does the work.
@@ -41,6 +43,10 @@ class TimedRunner:
         arrays = self._runner.run(feeds, fetches, timeout_ms)
         microseconds = (time.perf_counter() - started) * 1e6
         self._metrics.runtime_latency.add(self._model_name, self._api, "TF1", value=microseconds)
+        if self._api in _OF_EXAMPLES:
+            examples = sum(map(len, feeds.values()))
+            self._metrics.example_counts.add(self._model_name, value=examples)
+            self._metrics.example_count_total.add(self._model_name, amount=examples)
         return arrays
 
     def close(self) -> None:

@@ -78,6 +78,8 @@ def _credentials(file: str) -> grpc.ServerCredentials:
     config = read_text_proto(file, SSLConfig)
     if not config.server_key or not config.server_cert:
         raise invalid_argument("The SSLConfig has no server_key or no server_cert; expected both as PEM text.")
+    if config.client_verify and not config.custom_ca:
+        raise invalid_argument("The SSLConfig has client_verify and no custom_ca; expected the PEM text of a CA.")
     return grpc.ssl_server_credentials(
         [(config.server_key.encode(), config.server_cert.encode())],
         config.custom_ca.encode() or None,
@@ -91,4 +93,5 @@ def _bind(server: grpc.Server, address: str, credentials: grpc.ServerCredentials
             return server.add_secure_port(address, credentials)
         return server.add_insecure_port(address)
     except RuntimeError:
-        raise ServingError(grpc.StatusCode.UNAVAILABLE, f"{what} cannot be bound; is it taken?") from None
+        why = "is it taken, or are key and certificate no PEM text?" if credentials else "is it taken?"
+        raise ServingError(grpc.StatusCode.UNAVAILABLE, f"{what} cannot be bound; {why}") from None

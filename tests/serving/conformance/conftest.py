@@ -105,6 +105,7 @@ def save_kinds(path):
                 "count": ({"n": n}, {"n": n + 1}, PREDICT),
                 "text": ({"s": text}, {"s": text + "!", "s_bytes": text + "!"}, PREDICT),
                 "matrix": ({"m": matrix}, {"product": tf.matmul(matrix, tf.eye(2))}, PREDICT),
+                "same": ({"m": matrix}, {"m": tf.identity(matrix)}, PREDICT),
                 "echo": ({"m": matrix}, {"m": tf.identity(matrix), "rows": tf.shape(matrix)[:1]}, PREDICT),
                 "variable": (
                     {"words": words, "length": length},

@@ -70,7 +70,7 @@ def test_upstreams_bad_model_config(serve, tmp_path, caplog, text):
 def test_neither_base_path_nor_config_file(serve):
     with (
         pytest.raises(
-            ServingError, match="Both server_options.model_base_path and server_options.model_config_file are empty!"
+            ServingError, match=r"Both server_options\.model_base_path and server_options\.model_config_file are empty!"
         ),
         serve(),
     ):
