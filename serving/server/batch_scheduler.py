@@ -1,4 +1,4 @@
-"""Collects tasks into batches, in a queue for each kind of run, and hands them to one pool of threads."""
+"""Collects tasks into batches, in a queue for each kind of run, and lets few batches of all queues run at a time."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import dataclasses
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 
 import grpc
@@ -49,90 +50,130 @@ class BatchTask:
         return tasks
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class _Batch:
     tasks: list[BatchTask] = dataclasses.field(default_factory=list)
     rows: int = 0
-    opened: float = 0.0
+    #: Nothing more is waited for.
+    complete: threading.Event = dataclasses.field(default_factory=threading.Event)
+
+
+class BatchScheduler:
+    """Limits how many batches run at the same time, of all queues together.
+
+    Args:
+      threads: that limit.
+      name: of the threads that run the batches of requests that were split.
+    """
+
+    def __init__(self, threads: int, name: str) -> None:
+        self.slots = threading.BoundedSemaphore(threads)
+        self.helpers = concurrent.futures.ThreadPoolExecutor(threads, name)
+        self.queues: weakref.WeakSet[BatchQueue] = weakref.WeakSet()
+
+    def close(self) -> None:
+        """Lets what waits for others run at once."""
+        for queue in list(self.queues):
+            queue.close()
 
 
 class BatchQueue:
-    """Tasks of one kind. The last batch is open, the others wait for a thread.
+    """Tasks of one kind. The last batch is open, the others wait for their turn.
 
-    Made by `BatchScheduler.add_queue`; `_lock` is the scheduler's.
+    Follows a queue of TensorFlow's SharedBatchScheduler, but for who runs a batch: the caller whose task opened it,
+    once it is complete, its time has come, and few enough others run. So a request that finds nobody else is run where
+    it is, without waking a thread.
+
+    Args:
+      options: of the queue.
+      scheduler: which it shares with others.
+      process: runs a batch and sets the outputs of every task.
     """
 
     def __init__(
-        self,
-        options: BatchingOptions,
-        process: Callable[[list[BatchTask]], None],
-        lock: threading.Condition,
+        self, options: BatchingOptions, scheduler: BatchScheduler, process: Callable[[list[BatchTask]], None]
     ) -> None:
-        self.process = process
         self._options = options
-        self._lock = lock
+        self._scheduler = scheduler
+        self._process = process
+        self._lock = threading.Lock()
+        self._closed = False
         self._batches = collections.deque([_Batch()])
+        scheduler.queues.add(self)
 
     @property
-    def is_empty(self) -> bool:
-        """Whether nothing waits."""
-        return len(self._batches) == 1 and not self._batches[0].tasks
+    def waiting(self) -> int:
+        """How many batches wait, the open one included if there is anything in it."""
+        return len(self._batches) - (not self._batches[-1].tasks)
 
-    def schedule(self, task: BatchTask) -> list[BatchTask]:
-        """Takes a task.
+    def run(self, task: BatchTask) -> list[dict[str, np.ndarray]]:
+        """Runs a task in a batch with others.
 
         Returns:
-          The tasks that it was split into, itself if it was not; their outputs follow.
+          The outputs of the parts that it was split into, one if it was not.
 
         Raises:
-          ServingError: INVALID_ARGUMENT for too many rows, UNAVAILABLE when too many batches wait.
+          ServingError: INVALID_ARGUMENT for too many rows, UNAVAILABLE when too many batches wait, and whatever
+            `process` has set.
         """
-        options = self._options
         with self._lock:
             self._check_capacity(task)
-            free = options.max_execution_batch_size - self._batches[-1].rows
-            parts = [task]
-            if options.enable_large_batch_splitting and task.rows > free:
-                sizes, left = [free] if free else [], task.rows - free
-                while left:
-                    sizes.append(min(left, options.max_execution_batch_size))
-                    left -= sizes[-1]
-                parts = task.parts(sizes)
-            for part in parts:
-                if self._batches[-1].rows + part.rows > options.max_execution_batch_size:
-                    self._batches.append(_Batch())
-                batch = self._batches[-1]
-                if not batch.tasks:
-                    batch.opened = time.monotonic()
-                batch.tasks.append(part)
-                batch.rows += part.rows
-            if len(self._batches[-1].tasks) == 1 or self.wait_seconds(time.monotonic()) == 0:
-                self._lock.notify(len(self._batches))
-        return parts
+            parts = self._split(task)
+            opened = [batch for batch in map(self._add, parts) if batch]
+        for batch in opened[1:]:
+            self._scheduler.helpers.submit(self._lead, batch)
+        if opened:
+            self._lead(opened[0])
+        return [part.outputs.result() for part in parts]
 
-    def wait_seconds(self, now: float) -> float | None:
-        """Until a batch may run; 0: now, None: there is none. Holds the lock."""
-        if len(self._batches) > 1:
-            return 0.0
-        batch = self._batches[0]
-        if not batch.tasks:
-            return None
-        if batch.rows >= self._options.max_execution_batch_size:
-            return 0.0
-        return max(0.0, batch.opened + self._options.batch_timeout_micros / 1e6 - now)
+    def close(self) -> None:
+        """Lets what waits for others run at once, now and from now on."""
+        with self._lock:
+            self._closed = True
+            for batch in self._batches:
+                batch.complete.set()
 
-    def pop(self) -> list[BatchTask]:
-        """The tasks of the first batch, which is closed. Holds the lock."""
-        tasks = self._batches.popleft().tasks
-        if not self._batches:
+    def _split(self, task: BatchTask) -> list[BatchTask]:
+        most = self._options.max_execution_batch_size
+        free = most - self._batches[-1].rows
+        if not self._options.enable_large_batch_splitting or task.rows <= free:
+            return [task]
+        sizes, left = [free] if free else [], task.rows - free
+        while left:
+            sizes.append(min(left, most))
+            left -= sizes[-1]
+        return task.parts(sizes)
+
+    def _add(self, task: BatchTask) -> _Batch | None:
+        """Puts a task into a batch; the batch, if the task is its first. Holds the lock."""
+        most = self._options.max_execution_batch_size
+        if self._batches[-1].rows + task.rows > most:
+            self._batches[-1].complete.set()
             self._batches.append(_Batch())
-        return tasks
+        batch = self._batches[-1]
+        batch.tasks.append(task)
+        batch.rows += task.rows
+        if batch.rows >= most or self._closed:
+            batch.complete.set()
+        return batch if len(batch.tasks) == 1 else None
 
-    def drain(self) -> list[BatchTask]:
-        """All tasks that wait, which are forgotten. Holds the lock."""
-        tasks = [task for batch in self._batches for task in batch.tasks]
-        self._batches = collections.deque([_Batch()])
-        return tasks
+    def _lead(self, batch: _Batch) -> None:
+        """Waits until a batch may run, and runs it."""
+        seconds = self._options.batch_timeout_micros / 1e6
+        if seconds:
+            batch.complete.wait(max(0.0, batch.tasks[0].enqueued + seconds - time.monotonic()))
+        with self._scheduler.slots:
+            with self._lock:
+                if batch is self._batches[-1]:
+                    self._batches.append(_Batch())
+                self._batches.remove(batch)
+            try:
+                self._process(batch.tasks)
+            except Exception as failure:
+                log.exception("A batch failed in the server itself")
+                for task in batch.tasks:
+                    if not task.outputs.done():
+                        task.outputs.set_exception(failure)
 
     def _check_capacity(self, task: BatchTask) -> None:
         options, waiting, open_rows = self._options, len(self._batches), self._batches[-1].rows
@@ -157,74 +198,3 @@ class BatchQueue:
                 f"{full}; currently {waiting} batches enqueued and max_enqueued_batches is "
                 f"{options.max_enqueued_batches}",
             )
-
-
-class BatchScheduler:
-    """Runs the batches of all queues, one queue after the other, in a pool of threads.
-
-    Follows TensorFlow's SharedBatchScheduler.
-
-    Args:
-      threads: batches that run at the same time.
-      name: of the threads.
-    """
-
-    def __init__(self, threads: int, name: str) -> None:
-        self._lock = threading.Condition()
-        self._queues: collections.deque[BatchQueue] = collections.deque()
-        self._closed = False
-        for number in range(threads):
-            threading.Thread(target=self._work, name=f"{name}_{number}", daemon=True).start()
-
-    def add_queue(self, options: BatchingOptions, process: Callable[[list[BatchTask]], None]) -> BatchQueue:
-        """A queue whose batches are given to `process`, which sets the outputs of every task."""
-        queue = BatchQueue(options, process, self._lock)
-        with self._lock:
-            self._queues.append(queue)
-        return queue
-
-    def remove_queue(self, queue: BatchQueue) -> None:
-        """Forgets a queue that is empty."""
-        with self._lock:
-            self._queues.remove(queue)
-
-    def close(self) -> None:
-        """Ends the threads after the batches that they run now; what waits fails with UNAVAILABLE."""
-        with self._lock:
-            self._closed = True
-            self._lock.notify_all()
-            waiting = [task for queue in self._queues for task in queue.drain()]
-        for task in waiting:
-            task.outputs.set_exception(ServingError(grpc.StatusCode.UNAVAILABLE, "The server stops."))
-
-    def _work(self) -> None:
-        while True:
-            with self._lock:
-                while not self._closed:
-                    queue, seconds = self._next_queue()
-                    if queue:
-                        break
-                    self._lock.wait(seconds)
-                else:
-                    return
-                tasks = queue.pop()
-            try:
-                queue.process(tasks)
-            except Exception as failure:
-                log.exception("A batch failed in the server itself")
-                for task in tasks:
-                    if not task.outputs.done():
-                        task.outputs.set_exception(failure)
-
-    def _next_queue(self) -> tuple[BatchQueue | None, float | None]:
-        """The next queue with a batch to run, or how long to wait for one."""
-        now, shortest = time.monotonic(), None
-        for _ in range(len(self._queues)):
-            queue = self._queues[0]
-            self._queues.rotate(-1)
-            seconds = queue.wait_seconds(now)
-            if seconds == 0:
-                return queue, None
-            if seconds is not None and (shortest is None or seconds < shortest):
-                shortest = seconds
-        return None, shortest

@@ -64,28 +64,26 @@ class BatchedServable:
             return self._servable.run(feeds, fetches, timeout_ms)
         deadline = None if timeout_ms is None else time.monotonic() + timeout_ms / 1000
         key = (tuple(sorted((name, array.ndim) for name, array in feeds.items())), tuple(sorted(set(fetches))))
-        with self._lock:  # so that no queue is removed between the look and the task
-            parts = self._queue(key).schedule(BatchTask(feeds, rows, deadline))
-        outputs = [part.outputs.result() for part in parts]
+        outputs = self._queue(key).run(BatchTask(feeds, rows, deadline))
         if len(outputs) == 1:
             return [outputs[0][name] for name in fetches]
         return [np.concatenate([part[name] for part in outputs]) for name in fetches]
 
     def close(self) -> None:
-        """Removes the queues and frees the model's memory; no request may be under way."""
-        for queue in self._queues.values():
-            self._scheduler.remove_queue(queue)
+        """Frees the model's memory; no request may be under way."""
         self._queues = {}
         self._servable.close()
 
     def _queue(self, key: _Key) -> BatchQueue:
-        if key not in self._queues:
-            if len(self._queues) >= _MOST_QUEUES:
-                for old in [old for old, queue in self._queues.items() if queue.is_empty]:
-                    self._scheduler.remove_queue(self._queues.pop(old))
-            fetches = list(key[1])
-            self._queues[key] = self._scheduler.add_queue(self._options, lambda tasks: self._process(tasks, fetches))
-        return self._queues[key]
+        with self._lock:
+            if key not in self._queues:
+                if len(self._queues) >= _MOST_QUEUES:
+                    self._queues = {old: queue for old, queue in self._queues.items() if queue.waiting}
+                fetches = list(key[1])
+                self._queues[key] = BatchQueue(
+                    self._options, self._scheduler, lambda tasks: self._process(tasks, fetches)
+                )
+            return self._queues[key]
 
     def _check_types(self, feeds: Mapping[str, np.ndarray]) -> None:
         """Refuses what the Session would refuse, with its text."""

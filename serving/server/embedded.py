@@ -101,6 +101,7 @@ class Server:
         """
         self._stopping.set()
         deadline = time.monotonic() + grace
+        self._loader.close()
         stopped = self._grpc.stop(grace) if self._grpc else None
         if self._rest:
             self._rest.shutdown()
@@ -109,7 +110,6 @@ class Server:
         if stopped:
             stopped.wait(grace + 1.0)
             self._grpc = None
-        self._loader.close()
         self.manager.stop(max(0.5, deadline - time.monotonic()))
 
     def _read_config(self) -> ModelServerConfig:

@@ -70,7 +70,7 @@ class Loader:
         return runner
 
     def close(self) -> None:
-        """Ends the threads of the batches."""
+        """Lets batches that wait for more requests run at once."""
         if self._scheduler:
             self._scheduler.close()
 

@@ -228,7 +228,7 @@ def test_a_full_queue(batching, wait_for):
         running = caller.prediction.Predict.future(endless, timeout=3)
         wait_for(lambda: caller.server.metrics.wrapped_run_count.first() == 1)
         waiting = [caller.prediction.Predict.future(endless, timeout=3) for _ in range(2)]
-        wait_for(lambda: len(queues(caller)[0]._batches) == 2)
+        wait_for(lambda: queues(caller)[0].waiting == 2)
         code, details = caller.error(caller.prediction.Predict, endless)
         assert code == "UNAVAILABLE"
         assert details.startswith("The batch scheduling queue to which this task was submitted is full")
@@ -321,22 +321,23 @@ def test_per_model_parameters_that_are_refused_fail_the_load(serve, shelf, tmp_p
 
 
 def test_batches_and_hot_swap(serve, shelf, tmp_path, wait_for):
-    """A version leaves with its queues; no request fails."""
+    """No request fails."""
     shelf.put(tmp_path, 1)
-    with serve(model_base_path=tmp_path, enable_batching=True) as caller:
-        with concurrent.futures.ThreadPoolExecutor(4) as pool:
-            swapped = []
+    with (
+        serve(model_base_path=tmp_path, enable_batching=True) as caller,
+        concurrent.futures.ThreadPoolExecutor(4) as pool,
+    ):
+        swapped = []
 
-            def ask():
-                answers = set()
-                while not swapped or len(answers) < 2:
-                    answers.add(caller.half())
-                return answers
+        def ask():
+            answers = set()
+            while not swapped or len(answers) < 2:
+                answers.add(caller.half())
+            return answers
 
-            asked = [pool.submit(ask) for _ in range(4)]
-            shelf.put(tmp_path, 2, "half_plus_three")
-            wait_for(lambda: caller.status() == [(2, 30), (1, 50)])
-            swapped.append(True)
-            for future in asked:
-                assert future.result(60) <= {(3.0, 1), (4.0, 2)}
-        assert len(caller.server._loader._scheduler._queues) == 1
+        asked = [pool.submit(ask) for _ in range(4)]
+        shelf.put(tmp_path, 2, "half_plus_three")
+        wait_for(lambda: caller.status() == [(2, 30), (1, 50)])
+        swapped.append(True)
+        for future in asked:
+            assert future.result(60) <= {(3.0, 1), (4.0, 2)}
