@@ -34,6 +34,8 @@ _FLOATS = {
     types_pb2.DT_FLOAT: (2**24 - 1, float(np.finfo(np.float32).max)),
     types_pb2.DT_DOUBLE: (2**53 - 1, float(np.finfo(np.float64).max)),
 }
+#: One less than NumPy allows, for the rows are one more.
+_MOST_DIMENSIONS = 31
 JSON_TYPES = {*_INTEGERS, *_FLOATS, types_pb2.DT_STRING, types_pb2.DT_BOOL}
 
 Infos = Mapping[str, meta_graph_pb2.TensorInfo]
@@ -194,6 +196,8 @@ def _dense_shape(value: Any) -> list[int]:
     shape = []
     while isinstance(value, list):
         shape.append(len(value))
+        if len(shape) > _MOST_DIMENSIONS:
+            raise invalid_argument(f"Encountered more than {_MOST_DIMENSIONS} lists within each other")
         if not value:
             break
         value = value[0]

@@ -19,8 +19,8 @@ log = logging.getLogger("serving.server")
 
 _API = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
 _JSON = "application/json"
-#: Bytes of a body at most: as JSON it takes several times as much again.
-MAX_BODY_BYTES = 256 << 20
+#: Bytes of a body at most: reading more as JSON would hold up the other requests for seconds.
+MAX_BODY_BYTES = 64 << 20
 #: Connections at the same time at most; more are closed at once.
 _MOST_CONNECTIONS = 1000
 #: That a connection may take to send or to receive anything, as in the real server's library.

@@ -130,7 +130,7 @@ def _route(http_method: str, path: str) -> _Route | None:
     name, version, label, last = match.groups()
     spec = model_pb2.ModelSpec(name=urllib.parse.unquote(name or ""))
     if version is not None:
-        if int(version) > _MAX_INT64:
+        if len(version.lstrip("0")) > len(str(_MAX_INT64)) or int(version) > _MAX_INT64:
             raise EmptyBadRequest
         spec.version.value = int(version)
     if label is not None:

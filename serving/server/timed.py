@@ -68,8 +68,11 @@ def measured_request(metrics: Metrics, model_name: str, api: str, entrypoint: st
     started = time.perf_counter()
     try:
         yield
-    except Exception as failure:
-        metrics.request_count.add(model_name, ServingError.wrap(failure).code.name)
+    except ServingError as error:
+        metrics.request_count.add(model_name, error.code.name)
+        raise
+    except Exception:
+        metrics.request_count.add(model_name, "INTERNAL")
         raise
     metrics.request_count.add(model_name, "OK")
     microseconds = (time.perf_counter() - started) * 1e6

@@ -125,8 +125,10 @@ def test_paths_elsewhere_and_without_a_model(standard):
 
 
 def test_a_version_beyond_int64_has_an_empty_body(standard):
-    status, _, text = standard.http(f"/v1/models/default/versions/{2**64 - 1}:regress", b"{}")
-    assert (status, text) == (400, "")
+    for version in (2**64 - 1, 2**63, "9" * 5000):
+        status, _, text = standard.http(f"/v1/models/default/versions/{version}:regress", b"{}")
+        assert (status, text) == (400, "")
+    assert standard.rest(f"/v1/models/default/versions/{'0' * 30}123")[0] == 200
 
 
 FOUND = [
@@ -191,6 +193,7 @@ ROWS = [
     ({"signature_name": "two", "instances": [{"a": 1}]}, "keys must be equal to: a,b"),
     ({"signature_name": "two", "instances": [1]}, "instances is a plain list, but expecting list of objects"),
     ({"signature_name": "scalar", "instances": [1]}, "Tensor name: total has no shape information "),
+    ({"inputs": json.loads("[" * 40 + "]" * 40)}, "Encountered more than 31 lists within each other"),
     ({"signature_name": "echo", "inputs": [[1], [2, 3]]}, "Encountered list at unexpected size: 2 at level: 1"),
     ({"signature_name": "echo", "instances": [[1.5, 2], [3, 4]]}, "Tensor name: rows has inconsistent batch size: 1"),
     ({"signature_name": "shorter", "instances": [1]}, "Tensor name: rest has invalid batch size: 0"),
