@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -50,6 +51,7 @@ def main(arguments: list[str]) -> int:
             failure.append(error)
             stopping.set()
             return
+        gc.freeze()  # a collection that looks through all of TensorFlow would hold up requests for a second
         if not stopping.is_set():
             rest = "" if server.rest_port is None else f" and REST on 0.0.0.0:{server.rest_port}"
             print(f"Serving gRPC on 0.0.0.0:{server.port}{rest}", flush=True)

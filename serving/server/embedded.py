@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-import pathlib
+import logging
 import threading
 import time
 
 import grpc
-import tensorflow as tf
-from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
 from serving.server.errors import ServingError, invalid_argument
 from serving.server.flags import Flags
-from serving.server.grpc_service import ModelService, PredictionService
+from serving.server.loading import Loader
 from serving.server.manager import Manager
+from serving.server.metrics import Metrics
+from serving.server.models import Models, single_model
 from serving.server.rest import RestServer
-from serving.server.servable import Servable
-from serving.server.warmup import run_warmup
+from serving.server.rest_api import RestApi
+from serving.server.servable import Runner
+from serving.server.textproto import ModelServerConfig, MonitoringConfig, read_text_proto
+from serving.server.transport import start_grpc
+
+log = logging.getLogger("serving.server")
 
 _HOST = "0.0.0.0"
+_METRICS_PATH = "/monitoring/prometheus/metrics"
 
 
 class Server:
-    """Serves one model over gRPC and, where asked for, REST.
+    """Serves models over gRPC and, where asked for, REST.
 
     Args:
       flags: as of the command line; port 0 takes a free port.
 
     Raises:
-      ServingError: for a missing or relative base path.
+      ServingError: for flags that contradict each other, and for files that cannot be read.
 
     Example:
       with Server(Flags(port=0, rest_api_port=0, model_name="ranker", model_base_path="/models/ranker")) as server:
@@ -37,23 +41,29 @@ class Server:
     """
 
     def __init__(self, flags: Flags) -> None:
-        if not flags.model_base_path:
+        if not flags.model_base_path and not flags.model_config_file:
             raise invalid_argument(
                 "Both server_options.model_base_path and server_options.model_config_file are empty!"
             )
         self._flags = flags
+        self._config = self._read_config()
+        self._metrics_path = self._read_metrics_path()
         #: Ports that were bound; `rest_port` is None without REST.
         self.port: int = 0
         self.rest_port: int | None = None
-        #: The model's versions.
-        self.manager: Manager[Servable] = Manager(
-            flags.model_name,
-            flags.model_base_path,
-            self._load,
+        self.metrics = Metrics()
+        self._loader = Loader(flags, self.metrics)
+        #: The versions of all models.
+        self.manager: Manager[Runner] = Manager(
+            self._loader.load,
             flags.file_system_poll_wait_seconds,
             flags.max_num_load_retries,
             flags.load_retry_interval_micros / 1e6,
+            flags.num_load_threads,
         )
+        #: What requests ask for.
+        self.models: Models[Runner] = Models(self.manager, flags.allow_version_labels_for_unavailable_models)
+        self._stopping = threading.Event()
         self._grpc: grpc.Server | None = None
         self._rest: RestServer | None = None
 
@@ -65,17 +75,20 @@ class Server:
         self.stop()
 
     def start(self) -> None:
-        """Loads the newest version, then opens the ports; waits for a version as long as there is none.
+        """Loads a version of each model, then opens the ports; waits for versions as long as there are none.
 
         Raises:
-          ServingError: when the version cannot be loaded or a port cannot be bound.
+          ServingError: when the configuration is refused, a model cannot be loaded or a port cannot be bound.
         """
+        flags = self._flags
         self.manager.start()
         try:
-            if not self.manager.wait_until_available():
+            if not self.models.reload(self._config) or self._stopping.is_set():
                 return
-            self._open_grpc()
-            if self._flags.rest_api_port >= 0:
+            if flags.model_config_file and flags.model_config_file_poll_wait_seconds > 0:
+                threading.Thread(target=self._poll_config, name="model config", daemon=True).start()
+            self._grpc, self.port = start_grpc(_HOST, flags, self.models, self.metrics)
+            if flags.rest_api_port >= 0:
                 self._open_rest()
         except BaseException:
             self.stop()
@@ -86,7 +99,9 @@ class Server:
 
         May be called from another thread while `start` still waits for a version.
         """
+        self._stopping.set()
         deadline = time.monotonic() + grace
+        self._loader.close()
         stopped = self._grpc.stop(grace) if self._grpc else None
         if self._rest:
             self._rest.shutdown()
@@ -97,48 +112,44 @@ class Server:
             self._grpc = None
         self.manager.stop(max(0.5, deadline - time.monotonic()))
 
-    def _load(self, path: pathlib.Path) -> Servable:
-        flags = self._flags
-        config = tf.compat.v1.ConfigProto(
-            intra_op_parallelism_threads=flags.tensorflow_intra_op_parallelism,
-            inter_op_parallelism_threads=flags.tensorflow_inter_op_parallelism,
-        )
-        servable = Servable(path, flags.saved_model_tags.split(","), config)
-        try:
-            if flags.enable_model_warmup:
-                run_warmup(servable, path)
-        except BaseException:
-            servable.close()
-            raise
-        return servable
+    def _read_config(self) -> ModelServerConfig:
+        if self._flags.model_config_file:
+            return read_text_proto(self._flags.model_config_file, ModelServerConfig)
+        return single_model(self._flags.model_name, self._flags.model_base_path)
 
-    def _open_grpc(self) -> None:
-        server = grpc.server(
-            concurrent.futures.ThreadPoolExecutor(self._flags.grpc_max_threads, "grpc"),
-            options=[
-                ("grpc.max_receive_message_length", -1),
-                ("grpc.max_send_message_length", -1),
-                ("grpc.so_reuseport", 0),  # a taken port is an error, not a second listener
-            ],
-        )
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(self.manager), server)
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(self.manager), server)
-        try:
-            self.port = server.add_insecure_port(f"{_HOST}:{self._flags.port}")
-        except RuntimeError:
-            raise _port_error("gRPC", self._flags.port) from None
-        server.start()
-        self._grpc = server
+    def _read_metrics_path(self) -> str | None:
+        if not self._flags.monitoring_config_file:
+            return None
+        prometheus = read_text_proto(self._flags.monitoring_config_file, MonitoringConfig).prometheus_config
+        return (prometheus.path or _METRICS_PATH) if prometheus.enable else None
+
+    def _poll_config(self) -> None:
+        """Applies the file each period, changed or not, as TensorFlow Serving does."""
+        while not self._stopping.wait(self._flags.model_config_file_poll_wait_seconds):
+            try:
+                self.models.reload(self._read_config(), lambda: not self._stopping.is_set())
+            except ServingError as error:
+                log.error("PollFilesystemAndReloadConfig failed to ReloadConfig: %s", error.message)
 
     def _open_rest(self) -> None:
         flags = self._flags
+        if flags.rest_api_port == self.port:
+            log.error("server_options.http_port cannot be same as grpc_port. Skipped exporting HTTP/REST API.")
+            return
+        api = RestApi(self.models, self.metrics, flags.rest_api_timeout_in_ms)
+        pages = {self._metrics_path: self.metrics.text} if self._metrics_path else {}
         try:
-            self._rest = RestServer(_HOST, flags.rest_api_port, self.manager, flags.rest_api_timeout_in_ms)
+            self._rest = RestServer(
+                _HOST,
+                flags.rest_api_port,
+                api,
+                flags.rest_api_num_threads,
+                pages,
+                flags.rest_api_enable_cors_support,
+            )
         except OSError:
-            raise _port_error("REST", flags.rest_api_port) from None
+            raise ServingError(
+                grpc.StatusCode.UNAVAILABLE, f"The REST port {flags.rest_api_port} cannot be bound; is it taken?"
+            ) from None
         self.rest_port = self._rest.server_port
         threading.Thread(target=self._rest.serve_forever, args=(0.1,), name="rest", daemon=True).start()
-
-
-def _port_error(protocol: str, port: int) -> ServingError:
-    return ServingError(grpc.StatusCode.UNAVAILABLE, f"The {protocol} port {port} cannot be bound; is it taken?")

@@ -7,11 +7,11 @@ from http import HTTPStatus
 import grpc
 import tensorflow as tf
 
-#: Longest text that goes into gRPC's trailers, as in TensorFlow Serving.
+#: Longest text that goes into gRPC's trailers, in bytes, as in TensorFlow Serving.
 MAX_DETAILS = 1024
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
-_HTTP = {
+_HTTP: dict[grpc.StatusCode, int] = {
     grpc.StatusCode.INVALID_ARGUMENT: HTTPStatus.BAD_REQUEST,
     grpc.StatusCode.FAILED_PRECONDITION: HTTPStatus.BAD_REQUEST,
     grpc.StatusCode.OUT_OF_RANGE: HTTPStatus.BAD_REQUEST,
@@ -24,6 +24,7 @@ _HTTP = {
     grpc.StatusCode.ABORTED: HTTPStatus.CONFLICT,
     grpc.StatusCode.PERMISSION_DENIED: HTTPStatus.FORBIDDEN,
     grpc.StatusCode.UNAUTHENTICATED: HTTPStatus.UNAUTHORIZED,
+    grpc.StatusCode.CANCELLED: 499,
 }
 
 
@@ -50,15 +51,20 @@ class ServingError(Exception):
             return error
         if isinstance(error, tf.errors.OpError):
             return cls(_CODES.get(error.error_code, grpc.StatusCode.UNKNOWN), error.message)
+        if isinstance(error, MemoryError):
+            return cls(grpc.StatusCode.RESOURCE_EXHAUSTED, "Out of memory")
         return cls(grpc.StatusCode.UNKNOWN, f"{type(error).__name__}: {error}")
 
     @property
     def details(self) -> str:
         """The message, cut to what gRPC's trailers carry."""
-        return self.message if len(self.message) <= MAX_DETAILS else self.message[:MAX_DETAILS] + "...TRUNCATED"
+        content = self.message.encode("utf-8", "replace")
+        if len(content) <= MAX_DETAILS:
+            return self.message
+        return content[:MAX_DETAILS].decode("utf-8", "ignore") + "...TRUNCATED"
 
     @property
-    def http_status(self) -> HTTPStatus:
+    def http_status(self) -> int:
         """What REST answers."""
         return _HTTP.get(self.code, HTTPStatus.INTERNAL_SERVER_ERROR)
 

@@ -1,137 +1,133 @@
-"""The gRPC services of TensorFlow Serving, on one manager."""
+"""The gRPC services of TensorFlow Serving."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import grpc
 from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
+    model_pb2,
     model_service_pb2_grpc,
-    predict_pb2,
     prediction_service_pb2_grpc,
 )
 
 from serving.server.errors import ServingError, invalid_argument
-from serving.server.manager import Manager
+from serving.server.inference import classify, multi_inference, regress
+from serving.server.metrics import Metrics
+from serving.server.models import Models
 from serving.server.predict import predict
-from serving.server.servable import Servable
+from serving.server.queries import get_model_metadata, get_model_status
+from serving.server.servable import Runner
+from serving.server.timed import TimedRunner, measured_request
 
-SIGNATURE_DEF = "signature_def"
+log = logging.getLogger("serving.server")
+
 _LONGEST_SECONDS = 1e9
 
 
-def get_model_metadata(
-    manager: Manager[Servable], request: get_model_metadata_pb2.GetModelMetadataRequest
-) -> get_model_metadata_pb2.GetModelMetadataResponse:
-    """All signatures of a version.
-
-    Raises:
-      ServingError: INVALID_ARGUMENT for fields other than `signature_def`, NOT_FOUND for what is not served.
-    """
-    if not request.metadata_field:
-        raise invalid_argument("GetModelMetadataRequest must specify at least one metadata_field")
-    for field in request.metadata_field:
-        if field != SIGNATURE_DEF:
-            raise invalid_argument(f"Metadata field {field} is not supported")
-    response = get_model_metadata_pb2.GetModelMetadataResponse()
-    with manager.use(request.model_spec) as (servable, version):
-        signatures = get_model_metadata_pb2.SignatureDefMap()
-        for name, signature in servable.signatures.items():
-            signatures.signature_def[name].CopyFrom(signature)
-        response.model_spec.name = request.model_spec.name
-        response.model_spec.version.value = version
-        response.metadata[SIGNATURE_DEF].Pack(signatures)
-    return response
-
-
-def get_model_status(
-    manager: Manager[Servable], request: get_model_status_pb2.GetModelStatusRequest
-) -> get_model_status_pb2.GetModelStatusResponse:
-    """State of every version ever tried, highest first, or of one.
-
-    Raises:
-      ServingError: NOT_FOUND when there is none.
-    """
-    response = get_model_status_pb2.GetModelStatusResponse()
-    for status in manager.statuses(request.model_spec):
-        item = response.model_version_status.add(version=status.version, state=int(status.state))
-        item.status.SetInParent()
-        if status.error:
-            item.status.error_code = status.error.code.value[0]
-            item.status.error_message = status.error.message
-    return response
-
-
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Predict and GetModelMetadata; the other methods answer UNIMPLEMENTED.
+    """Predict, Classify, Regress, MultiInference and GetModelMetadata.
 
     Args:
-      manager: of the model.
+      models: that are served.
+      metrics: count the first three.
     """
 
-    def __init__(self, manager: Manager[Servable]) -> None:
-        self._manager = manager
+    def __init__(self, models: Models[Runner], metrics: Metrics) -> None:
+        self._models = models
+        self._metrics = metrics
 
-    def Predict(self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext) -> Any:
+    def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:
         """Runs a signature; what is left of the caller's deadline limits the run."""
+        return self._measured("Predict", predict, request, context)
 
-        def answer() -> predict_pb2.PredictResponse:
-            left = context.time_remaining()
-            # Without a deadline gRPC says None, or the centuries until the end of its clock.
-            timeout_ms = None if left is None or left > _LONGEST_SECONDS else max(1, int(left * 1000))
-            with self._manager.use(request.model_spec) as (servable, version):
-                return predict(servable, version, request, timeout_ms)
+    def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:
+        """Labels and scores of examples."""
+        return self._measured("Classify", classify, request, context)
 
-        return _answer(request, context, answer)
+    def Regress(self, request: Any, context: grpc.ServicerContext) -> Any:
+        """One value an example."""
+        return self._measured("Regress", regress, request, context)
+
+    def MultiInference(self, request: Any, context: grpc.ServicerContext) -> Any:
+        """Several of classify and regress on the same examples; the first task's model answers."""
+
+        def answer() -> inference_pb2.MultiInferenceResponse:
+            spec = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
+            with self._models.use(spec) as (runner, version):
+                return multi_inference(runner, version, request, _timeout_ms(context))
+
+        return _answer(context, answer)
 
     def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:
         """All signatures of a version."""
-        return _answer(request, context, lambda: get_model_metadata(self._manager, request))
+        return _answer(context, lambda: get_model_metadata(self._models, request))
 
-    def Classify(self, request: Any, context: grpc.ServicerContext) -> NoReturn:
-        """Not offered."""
-        _unimplemented("Classify", context)
+    def _measured(self, api: str, call: Callable[..., Any], request: Any, context: grpc.ServicerContext) -> Any:
+        def answer() -> Any:
+            name = request.model_spec.name
+            with measured_request(self._metrics, name, api, "GRPC"):
+                if not request.HasField("model_spec"):
+                    raise invalid_argument("Missing ModelSpec")
+                with self._models.use(request.model_spec) as (runner, version):
+                    timed = TimedRunner(runner, self._metrics, name, api)
+                    return call(timed, version, request, _timeout_ms(context))
 
-    def Regress(self, request: Any, context: grpc.ServicerContext) -> NoReturn:
-        """Not offered."""
-        _unimplemented("Regress", context)
-
-    def MultiInference(self, request: Any, context: grpc.ServicerContext) -> NoReturn:
-        """Not offered."""
-        _unimplemented("MultiInference", context)
+        return _answer(context, answer)
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    """GetModelStatus; HandleReloadConfigRequest answers UNIMPLEMENTED.
+    """GetModelStatus and HandleReloadConfigRequest.
 
     Args:
-      manager: of the model.
+      models: that are served.
+      metrics: whose increase a reload may ask for.
     """
 
-    def __init__(self, manager: Manager[Servable]) -> None:
-        self._manager = manager
+    def __init__(self, models: Models[Runner], metrics: Metrics) -> None:
+        self._models = models
+        self._metrics = metrics
 
     def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:
         """State of versions."""
-        return _answer(request, context, lambda: get_model_status(self._manager, request))
+        return _answer(context, lambda: get_model_status(self._models, request))
 
-    def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> NoReturn:
-        """Not offered."""
-        _unimplemented("HandleReloadConfigRequest", context)
+    def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> Any:
+        """Replaces the configuration; answers when each new model serves."""
+
+        def answer() -> model_management_pb2.ReloadConfigResponse:
+            before = {name: self._metrics.value(name) for name in request.metric_names}
+            if request.config.WhichOneof("config") != "model_config_list":
+                raise invalid_argument(
+                    "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is "
+                    "currently supported"
+                )
+            if not self._models.reload(request.config, context.is_active):
+                raise ServingError(grpc.StatusCode.CANCELLED, "The caller has gone, or the server stops.")
+            response = model_management_pb2.ReloadConfigResponse()
+            response.status.SetInParent()
+            for name, value in before.items():
+                response.metric.add(name=name, int64_value_increase=self._metrics.value(name) - value)
+            return response
+
+        return _answer(context, answer)
 
 
-def _answer(request: Any, context: grpc.ServicerContext, call: Callable[[], Any]) -> Any:
+def _timeout_ms(context: grpc.ServicerContext) -> int | None:
+    left = context.time_remaining()
+    # Without a deadline gRPC says None, or the centuries until the end of its clock.
+    return None if left is None or left > _LONGEST_SECONDS else max(1, int(left * 1000))
+
+
+def _answer(context: grpc.ServicerContext, call: Callable[[], Any]) -> Any:
     try:
-        if not request.HasField("model_spec"):
-            raise invalid_argument("Missing ModelSpec")
         return call()
     except ServingError as error:
         context.abort(error.code, error.details)
-
-
-def _unimplemented(method: str, context: grpc.ServicerContext) -> NoReturn:
-    context.abort(grpc.StatusCode.UNIMPLEMENTED, f"The embedded server does not offer {method}.")
-    raise AssertionError("abort raises")
+    except Exception:
+        log.exception("A request failed in the server itself")
+        context.abort(grpc.StatusCode.INTERNAL, "The server failed; its log says why.")

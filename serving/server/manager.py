@@ -1,183 +1,143 @@
-"""The versions of one model: found on disk, loaded, swapped, unloaded."""
+"""Loads, swaps and unloads the versions of several models as their directories change."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import enum
 import logging
+import os
 import pathlib
-import re
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Generic
 
 import grpc
-from tensorflow_serving.apis import model_pb2
+from tensorflow_serving.config.model_server_config_pb2 import ModelConfig
 
-from serving.server.errors import ServingError, invalid_argument
+from serving.server.errors import ServingError
+from serving.server.storage import parse_version as parse_version
+from serving.server.storage import wanted_versions
+from serving.server.versions import Action, Loaded, ModelVersions, State, Version, VersionStatus
 
 log = logging.getLogger("serving.server")
 
 _TICK_SECONDS = 0.05
-_INT64 = range(-(2**63), 2**63)
-
-
-class State(enum.IntEnum):
-    """As in `ModelVersionStatus.State`."""
-
-    START = 10
-    LOADING = 20
-    AVAILABLE = 30
-    UNLOADING = 40
-    END = 50
-
-
-class Closable(Protocol):
-    """What the manager needs of a loaded version."""
-
-    def close(self) -> None:
-        """Frees its memory."""
-
-
-Loaded = TypeVar("Loaded", bound=Closable)
-
-
-@dataclasses.dataclass
-class _Version(Generic[Loaded]):
-    number: int
-    state: State = State.START
-    servable: Loaded | None = None
-    error: ServingError | None = None
-    users: int = 0
-    failures: int = 0
-    next_try: float = 0.0
-
-
-@dataclasses.dataclass(frozen=True)
-class VersionStatus:
-    """State of one version at one moment; `error` is None unless its load failed."""
-
-    version: int
-    state: State
-    error: ServingError | None
-
-
-def parse_version(name: str) -> int | None:
-    """The version number that a directory's whole name spells, or None (`tmp-3`, `3.part`, hidden ones)."""
-    if re.fullmatch(r"[+-]?[0-9]+", name) and int(name) in _INT64:
-        return int(name)
-    return None
+_INITIAL_LOADS = 4 * (os.cpu_count() or 1)
 
 
 class Manager(Generic[Loaded]):
-    """Serves the newest version below a directory, as TensorFlow Serving's "latest" policy does.
+    """Serves the versions that the models' policies ask for, as they come and go on disk.
 
-    A newer version is loaded before the old one goes, and the old one goes when the last request that uses it ends:
-    no request fails in a swap. A version that fails to load leaves the old one serving and is not tried again until
-    its directory goes and comes back. Deleting the newest goes back to the next one; deleting all unloads all.
+    No request fails in a swap: a newer version is loaded before the old one goes, and the old one goes when the last
+    request that uses it ends. A version that fails to load leaves the old one serving.
 
     Args:
-      name: of the model.
-      base_path: holds one directory a version, named by its number; each must appear whole, by rename.
       load: makes a servable of a version directory, or raises.
-      poll_seconds: between looks at the directory; 0 looks once, below 0 never.
+      poll_seconds: between looks at the directories; 0 looks once after each `serve`, below 0 never.
       max_retries: after a load that failed.
-      retry_seconds: between them.
-
-    Raises:
-      ServingError: for a base path that is not absolute.
+      retry_seconds: between them; below 0 none.
+      load_threads: versions that may load at once; 0 is 1, and a load that waits for its retry then holds up the
+        others. The first models load together.
     """
 
     def __init__(
         self,
-        name: str,
-        base_path: str | pathlib.Path,
         load: Callable[[pathlib.Path], Loaded],
         poll_seconds: float = 1.0,
         max_retries: int = 5,
         retry_seconds: float = 60.0,
+        load_threads: int = 0,
     ) -> None:
-        self.name = name
-        self.base_path = pathlib.Path(base_path)
-        if not self.base_path.is_absolute():
-            raise invalid_argument(
-                f"Expected model {name} to have an absolute path or URI; got base_path()={base_path}"
-            )
         self._load = load
         self._poll_seconds = poll_seconds
         self._max_retries = max_retries
-        self._retry_seconds = retry_seconds
+        self._retry_seconds = max(0.0, retry_seconds)
+        self._load_threads = max(1, load_threads)
+        self._most_loads = max(self._load_threads, _INITIAL_LOADS)
+        self._loads = 0
         self._changed = threading.Condition()
-        self._versions: dict[int, _Version[Loaded]] = {}
-        self._directories: dict[int, str] = {}
-        self._aspired: int | None = None
-        self._aspired_anew = False  # since its last load
+        self._configs: list[ModelConfig] = []
+        self._models: dict[str, ModelVersions[Loaded]] = {}
+        self._next_look = float("inf")
+        self._next_warning = 0.0
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name=f"versions of {name}", daemon=True)
+        self._thread = threading.Thread(target=self._watch, name="versions", daemon=True)
+
+    def serve(self, configs: Iterable[ModelConfig]) -> list[str]:
+        """Replaces what is to be served: models that are left out are unloaded.
+
+        Returns:
+          Names of the models that were not served before.
+        """
+        with self._changed:
+            before = {config.name for config in self._configs}
+            self._configs = list(configs)
+            names = [config.name for config in self._configs]
+            for gone in before - set(names):
+                self._models[gone].want({})
+            for name in names:
+                self._models.setdefault(name, ModelVersions(name))
+            if self._poll_seconds == 0 or (self._poll_seconds > 0 and not before):
+                self._next_look = 0.0
+            return [name for name in names if name not in before]
 
     def start(self) -> None:
-        """Begins to look at the directory and to load."""
+        """Begins to look at the directories and to load."""
         self._thread.start()
 
     def stop(self, timeout: float = 5.0) -> None:
         """Ends the watching and unloads everything, waiting at most `timeout` seconds for requests under way."""
         self._stopping.set()
         deadline = time.monotonic() + timeout
+        with self._changed:
+            self._changed.notify_all()
         if self._thread.is_alive():
             self._thread.join(timeout)
         with self._changed:
-            for version in self._versions.values():
-                self._unload(version)
+            versions = [version for model in self._models.values() for version in model.versions.values()]
+            for version in versions:
+                if version.state == State.AVAILABLE:
+                    self._unload(version)
             self._changed.wait_for(
-                lambda: all(version.servable is None for version in self._versions.values()),
-                max(0.0, deadline - time.monotonic()),
+                lambda: all(version.servable is None for version in versions), max(0.0, deadline - time.monotonic())
             )
 
-    def wait_until_available(self) -> bool:
-        """Waits for the first AVAILABLE version, however long that takes; False when stopped before.
+    def wait_until_available(self, names: Iterable[str], alive: Callable[[], bool] = lambda: True) -> list[str] | None:
+        """Waits until each model has an AVAILABLE version or failed to load all it was to load.
 
-        Raises:
-          ServingError: when the version cannot be loaded.
+        Args:
+          names: of models that are served; one without versions on disk is waited for without limit.
+          alive: asked now and then; False ends the waiting.
+
+        Returns:
+          What could not be loaded, `{name: N version: V} due to error: ..` a model; None when stopped or not alive.
         """
+        names = list(names)
         with self._changed:
-            while not self._stopping.is_set():
-                states = [version.state for version in self._versions.values()]
-                if State.AVAILABLE in states:
-                    return True
-                failed = [version for version in self._versions.values() if version.error]
-                if failed and set(states) == {State.END}:
-                    raise ServingError(
-                        grpc.StatusCode.UNKNOWN,
-                        f"1 servable(s) did not become available: {{{{name: {self.name} version: {failed[0].number}}} "
-                        f"due to error: {failed[0].error}, }}",
-                    )
+            while not self._stopping.is_set() and alive():
+                outcomes = [self._outcome(name) for name in names]
+                if None not in outcomes:
+                    self._most_loads = self._load_threads
+                    return [outcome for outcome in outcomes if outcome]
                 self._changed.wait(0.2)
-        return False
+        return None
 
     @contextlib.contextmanager
-    def use(self, spec: model_pb2.ModelSpec) -> Iterator[tuple[Loaded, int]]:
+    def use(self, name: str, number: int | None = None) -> Iterator[tuple[Loaded, int]]:
         """A version for the length of one request: the one asked for, or the newest AVAILABLE one.
 
         Yields:
           The servable, kept loaded until the block ends, and its version number.
 
         Raises:
-          ServingError: INVALID_ARGUMENT for no name or an unknown label, NOT_FOUND for what is not served.
+          ServingError: NOT_FOUND for what is not served.
         """
-        if not spec.name:
-            raise invalid_argument("ModelSpec has no name specified.")
-        if spec.WhichOneof("version_choice") == "version_label":
-            raise invalid_argument(f"Unrecognized servable version label: {spec.version_label}")
-        wanted = spec.version.value if spec.HasField("version") else None
         with self._changed:
-            served = [number for number, version in self._versions.items() if version.state == State.AVAILABLE]
-            number = max(served, default=None) if wanted is None else wanted
-            if spec.name != self.name or number not in served:
-                what = f"Latest({spec.name})" if wanted is None else f"Specific({spec.name}, {wanted})"
+            model = self._models.get(name)
+            version = model.find(number) if model else None
+            if version is None:
+                what = f"Latest({name})" if number is None else f"Specific({name}, {number})"
                 raise ServingError(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {what}")
-            version = self._versions[number]
             version.users += 1
         try:
             assert version.servable is not None
@@ -185,140 +145,126 @@ class Manager(Generic[Loaded]):
         finally:
             with self._changed:
                 version.users -= 1
-                self._changed.notify_all()
+                if version.state != State.AVAILABLE:
+                    self._changed.notify_all()
 
-    def statuses(self, spec: model_pb2.ModelSpec) -> list[VersionStatus]:
-        """Every version ever tried, highest first, or the one asked for (a label is not looked at).
-
-        Raises:
-          ServingError: NOT_FOUND when there is none.
-        """
+    def statuses(self, name: str) -> list[VersionStatus]:
+        """Every version of a model ever tried, highest first; none of a model never heard of."""
         with self._changed:
-            known = [
-                VersionStatus(version.number, version.state, version.error)
-                for version in sorted(self._versions.values(), key=lambda version: -version.number)
-                if spec.name == self.name
-            ]
-        if spec.HasField("version"):
-            known = [status for status in known if status.version == spec.version.value]
-            what = f"version {spec.version.value}"
-        else:
-            what = "any versions"
-        if not known:
-            raise ServingError(grpc.StatusCode.NOT_FOUND, f"Could not find {what} of model {spec.name}")
-        return known
+            return self._models[name].statuses() if name in self._models else []
+
+    def _outcome(self, name: str) -> str | None:
+        """Of the wanted versions: "" when one serves, what went wrong when all failed, None while undecided."""
+        wanted = [version for version in self._models[name].versions.values() if version.wanted]
+        if any(version.state == State.AVAILABLE for version in wanted):
+            return ""
+        if not wanted or any(version.state != State.END for version in wanted):
+            return None
+        newest = max(wanted, key=lambda version: version.number)
+        return f"{{name: {name} version: {newest.number}}} due to error: {newest.error}"
 
     def _watch(self) -> None:
-        next_look = 0.0 if self._poll_seconds >= 0 else float("inf")
-        next_warning = 0.0
         while not self._stopping.is_set():
             now = time.monotonic()
-            if now >= next_look:
-                next_look = now + self._poll_seconds if self._poll_seconds > 0 else float("inf")
-                warn = now >= next_warning
-                if warn:
-                    next_warning = now + 1.0
-                self._look(warn)
+            with self._changed:
+                due = now >= self._next_look
+                if due:
+                    self._next_look = now + self._poll_seconds if self._poll_seconds > 0 else float("inf")
+                configs = list(self._configs)
+            if due:
+                self._look(configs, now)
             self._step()
             self._stopping.wait(_TICK_SECONDS)
 
-    def _look(self, warn: bool) -> None:
-        """Reads the directory; a missing one changes nothing, one without versions unloads all."""
-        try:
-            names = sorted(child.name for child in self.base_path.iterdir())
-        except OSError:
-            if warn:
-                log.warning("Could not find base path %s for servable %s", self.base_path, self.name)
-            return
-        found: dict[int, str] = {}
-        for name in names:
-            number = parse_version(name)
-            if number is None:
-                continue
-            if number in found and warn:
-                log.warning(
-                    "More than one directory for version %d of %s; %s is used", number, self.name, found[number]
-                )
-            found.setdefault(number, name)
-        if not found and warn:
-            log.warning("No versions of servable %s found under base path %s", self.name, self.base_path)
-        newest = max(found, default=None)
-        self._directories = found
-        if newest != self._aspired:
-            self._aspired = newest
-            self._aspired_anew = True
+    def _look(self, configs: list[ModelConfig], now: float) -> None:
+        """Reads the directories; one base path that is missing leaves all models as they are."""
+        warn = now >= self._next_warning
+        if warn:
+            self._next_warning = now + 1.0
+        found = {}
+        for config in configs:
+            try:
+                found[config.name] = wanted_versions(config, warn)
+            except ServingError as error:
+                if warn:
+                    log.error("FileSystemStoragePathSource encountered a filesystem access error: %s", error.message)
+                return
+        with self._changed:
+            if configs == self._configs:
+                for name, versions in found.items():
+                    self._models[name].want(versions)
 
     def _step(self) -> None:
-        """Loads what is wanted, then unloads what is not, once what is wanted serves."""
-        aspired = self._aspired
-        if aspired is not None:
-            with self._changed:
-                version = self._versions.get(aspired)
-                if version is None or (version.state == State.END and self._aspired_anew):
-                    version = self._versions[aspired] = _Version(aspired)
-                due = version.state in (State.START, State.LOADING) and time.monotonic() >= version.next_try
-                if due:
-                    version.state = State.LOADING
-                    self._aspired_anew = False
-                    self._changed.notify_all()
-            if due:
-                self._try_load(version)
         with self._changed:
-            serves = aspired is None or self._versions[aspired].state == State.AVAILABLE
-            for version in self._versions.values():
-                if version.number == aspired:
-                    continue
-                if version.state == State.LOADING:  # waits for a retry that nobody wants any more
-                    version.state = State.END
-                    self._changed.notify_all()
-                elif serves:
-                    self._unload(version)
+            for model in self._models.values():
+                model.settle()
+                while action := model.next_action():
+                    what, version = action
+                    if what == Action.UNLOAD:
+                        self._unload(version)
+                        continue
+                    if self._loads >= self._most_loads:
+                        break
+                    self._loads += 1
+                    version.state = State.LOADING
+                    name = f"load {model.name} {version.number}"
+                    threading.Thread(target=self._load_version, args=(model, version), name=name, daemon=True).start()
+            self._changed.notify_all()
 
-    def _try_load(self, version: _Version[Loaded]) -> None:
-        path = self.base_path / self._directories[version.number]
+    def _load_version(self, model: ModelVersions[Loaded], version: Version[Loaded]) -> None:
         started = time.monotonic()
-        try:
-            servable = self._load(path)
-        except Exception as failure:
-            error = ServingError.wrap(failure)
-            with self._changed:
-                version.failures += 1
-                version.error = error
-                again = version.failures <= self._max_retries
-                version.next_try = time.monotonic() + self._retry_seconds
-                version.state = State.LOADING if again else State.END
-                self._changed.notify_all()
+        servable, error = self._try_to_load(model, version)
+        with self._changed:
+            self._loads -= 1
+            if servable is not None and version.wanted and not self._stopping.is_set():
+                version.servable = servable
+                version.state = State.AVAILABLE
+                servable = None
+            else:
+                cancelled = ServingError(grpc.StatusCode.CANCELLED, "Loading of servable cancelled")
+                version.error = error or cancelled
+                version.state = State.END
+            self._changed.notify_all()
+        if servable is not None:
+            servable.close()
+        elif not version.error:
+            seconds = time.monotonic() - started
+            log.info("Version %d of %s is AVAILABLE after %.1f s", version.number, model.name, seconds)
+
+    def _try_to_load(
+        self, model: ModelVersions[Loaded], version: Version[Loaded]
+    ) -> tuple[Loaded | None, ServingError | None]:
+        attempts = self._max_retries + 1
+        for attempt in range(1, attempts + 1):
+            try:
+                return self._load(version.path), None
+            except Exception as failure:
+                error = ServingError.wrap(failure)
             log.error(
                 "Loading version %d of %s from %s failed (attempt %d of %d): %s",
-                *(version.number, self.name, path, version.failures, self._max_retries + 1, error),
+                *(version.number, model.name, version.path, attempt, attempts, error),
             )
-            return
-        with self._changed:
-            version.servable = servable
-            version.error = None
-            version.state = State.AVAILABLE
-            self._changed.notify_all()
-            if self._stopping.is_set():
-                self._unload(version)
-        log.info("Version %d of %s is AVAILABLE after %.1f s", version.number, self.name, time.monotonic() - started)
+            with self._changed:
+                if attempt == attempts or self._changed.wait_for(
+                    lambda: not version.wanted or self._stopping.is_set(), self._retry_seconds
+                ):
+                    break
+        return None, error
 
-    def _unload(self, version: _Version[Loaded]) -> None:
+    def _unload(self, version: Version[Loaded]) -> None:
         """Takes a version from new requests and closes it, in a thread, when the last user is gone. Holds the lock."""
-        if version.state != State.AVAILABLE:
-            return
         version.state = State.UNLOADING
         self._changed.notify_all()
 
         def close_when_free() -> None:
             with self._changed:
                 self._changed.wait_for(lambda: version.users == 0)
-                servable = version.servable
-            if servable is not None:
-                servable.close()
+            assert version.servable is not None
+            version.servable.close()
             with self._changed:
                 version.servable = None
                 version.state = State.END
                 self._changed.notify_all()
-            log.info("Version %d of %s is unloaded", version.number, self.name)
+            log.info("Version %d from %s is unloaded", version.number, version.path)
 
-        threading.Thread(target=close_when_free, name=f"unload {self.name} {version.number}", daemon=True).start()
+        threading.Thread(target=close_when_free, name=f"unload {version.number}", daemon=True).start()

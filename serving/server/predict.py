@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import grpc
 import numpy as np
@@ -12,17 +12,17 @@ from tensorflow_serving.apis import predict_pb2
 from serving.contract import SERVING_DEFAULT
 from serving.server import tensors
 from serving.server.errors import ServingError, invalid_argument
-from serving.server.servable import Servable
+from serving.server.servable import Runner
 
 
 def predict(
-    servable: Servable, version: int, request: predict_pb2.PredictRequest, timeout_ms: int | None = None
+    runner: Runner, version: int | None, request: predict_pb2.PredictRequest, timeout_ms: int | None = None
 ) -> predict_pb2.PredictResponse:
     """Answers one request from one version.
 
     Args:
-      servable: that version.
-      version: its number, for the answer's model_spec.
+      runner: of that version.
+      version: its number, for the answer's model_spec; None leaves it out.
       request: its model_spec already led here.
       timeout_ms: of the run.
 
@@ -31,19 +31,44 @@ def predict(
         do not fit, and whatever the run raises.
     """
     name = request.model_spec.signature_name or SERVING_DEFAULT
-    signature = servable.signatures.get(name)
+    signature = runner.signatures.get(name)
     if signature is None:
         raise ServingError(grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
     feeds = _feeds(signature, request)
     aliases = _output_aliases(signature, request.output_filter)
-    arrays = servable.run(feeds, [signature.outputs[alias].name for alias in aliases], timeout_ms)
+    outputs = run_signature(runner, signature, feeds, aliases, timeout_ms)
     response = predict_pb2.PredictResponse()
     response.model_spec.name = request.model_spec.name
     response.model_spec.signature_name = name
-    response.model_spec.version.value = version
-    for alias, array in zip(aliases, arrays, strict=True):
-        tensors.to_proto(np.asarray(array), response.outputs[alias])
+    if version is not None:
+        response.model_spec.version.value = version
+    for alias, array in outputs.items():
+        tensors.to_proto(array, response.outputs[alias])
     return response
+
+
+def run_signature(
+    runner: Runner,
+    signature: meta_graph_pb2.SignatureDef,
+    feeds: Mapping[str, np.ndarray],
+    aliases: Iterable[str] = (),
+    timeout_ms: int | None = None,
+) -> dict[str, np.ndarray]:
+    """Runs a signature.
+
+    Args:
+      runner: of the version.
+      signature: one of its signatures.
+      feeds: tensor name -> array.
+      aliases: of the outputs; none stands for all.
+      timeout_ms: of the run.
+
+    Returns:
+      Output alias -> array.
+    """
+    chosen = list(aliases) or sorted(signature.outputs)
+    arrays = runner.run(feeds, [signature.outputs[alias].name for alias in chosen], timeout_ms)
+    return {alias: np.asarray(array) for alias, array in zip(chosen, arrays, strict=True)}
 
 
 def _feeds(signature: meta_graph_pb2.SignatureDef, request: predict_pb2.PredictRequest) -> dict[str, np.ndarray]:
@@ -91,7 +116,7 @@ def _output_aliases(signature: meta_graph_pb2.SignatureDef, output_filter: Itera
         if alias in aliases:
             raise invalid_argument(f"duplicate output tensor alias: {alias}")
         aliases.append(alias)
-    return aliases or sorted(signature.outputs)
+    return aliases
 
 
 def _names(names: Iterable[str]) -> str:

@@ -19,7 +19,7 @@ class ServerProcess:
     The server also ends when the process that started it does, however that ends.
 
     Args:
-      model_base_path: directory that holds the version directories.
+      model_base_path: directory that holds the version directories; empty with `--model_config_file` among the flags.
       model_name: under which it is offered.
       rest: open the REST port too.
       flags: further `--name=value` flags.
@@ -40,19 +40,16 @@ class ServerProcess:
 
     def __init__(
         self,
-        model_base_path: str | pathlib.Path,
-        model_name: str,
+        model_base_path: str | pathlib.Path = "",
+        model_name: str = "",
         rest: bool = True,
         flags: tuple[str, ...] = (),
         log_file: str | pathlib.Path | None = None,
         timeout: float = 120.0,
     ) -> None:
-        command = [
-            *(sys.executable, "-u", "-m", "serving.server", "--port=0", "--exit_on_stdin_close"),
-            f"--model_name={model_name}",
-            f"--model_base_path={pathlib.Path(model_base_path).absolute()}",
-            *flags,
-        ]
+        command = [sys.executable, "-u", "-m", "serving.server", "--port=0", "--exit_on_stdin_close", *flags]
+        if model_base_path:
+            command += [f"--model_name={model_name}", f"--model_base_path={pathlib.Path(model_base_path).absolute()}"]
         if rest:
             command.append("--rest_api_port=0")
         self.address = ""
@@ -84,9 +81,8 @@ class ServerProcess:
             status = self.stop() if not ready else self._process.wait()
             what = f"ended with status {status}" if ready else f"was not ready after {timeout:g} s"
             self._readers[1].join(1.0)
-            raise RuntimeError(
-                f"The server of model `{model_name}` in {model_base_path} {what}: {' | '.join(self._last_lines)}"
-            )
+            whose = f"The server of model `{model_name}` in {model_base_path}" if model_base_path else "The server"
+            raise RuntimeError(f"{whose} {what}: {' | '.join(self._last_lines)}")
 
     def __enter__(self) -> ServerProcess:
         return self

@@ -1,119 +1,94 @@
-"""The REST API of TensorFlow Serving: predict, status, metadata."""
+"""The REST port: HTTP around `RestApi`, and the page that Prometheus reads."""
 
 from __future__ import annotations
 
 import http.server
-import json
+import io
+import logging
 import re
-import urllib.parse
+import threading
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-import grpc
-from google.protobuf import json_format
-from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2, predict_pb2
+from serving.server.errors import ServingError
+from serving.server.json_text import format_object, format_string
+from serving.server.rest_api import EmptyBadRequest, RestApi
 
-from serving.contract import SERVING_DEFAULT
-from serving.server import json_tensor
-from serving.server.errors import ServingError, invalid_argument
-from serving.server.grpc_service import SIGNATURE_DEF, get_model_metadata, get_model_status
-from serving.server.manager import Manager
-from serving.server.predict import predict
-from serving.server.servable import Servable
+log = logging.getLogger("serving.server")
 
 _API = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
-_SPEC = r"(?:/versions/([0-9]+)|/labels/([^/:]+))?"
-_POST = re.compile(rf"/v1/models/([^/:]+){_SPEC}:(classify|regress|predict)", re.IGNORECASE)
-_GET = re.compile(rf"/v1/models(?:/([^/:]+))?{_SPEC}(?:/(metadata))?", re.IGNORECASE)
-_MAX_INT64 = 2**63 - 1
+_JSON = "application/json"
+#: Bytes of a body at most: reading more as JSON would hold up the other requests for seconds.
+MAX_BODY_BYTES = 64 << 20
+#: Connections at the same time at most; more are closed at once.
+_MOST_CONNECTIONS = 1000
+#: That a connection may take to send or to receive anything, as in the real server's library.
+_PATIENCE_SECONDS = 50.0
+_CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "POST, GET",
+    "Access-Control-Allow-Headers": "Content-Type",
+}
 
 
 class RestServer(http.server.ThreadingHTTPServer):
-    """Answers REST requests, one thread a connection.
+    """Answers REST requests: a thread a connection, so that a slow one holds up nobody, and few answers at a time.
 
     Args:
       host, port: to listen on; port 0 takes a free one (`server_port` tells which).
-      manager: of the model.
-      timeout_ms: of a run.
+      api: makes the answers.
+      threads: answers under way at the same time.
+      pages: path -> text of plain pages besides the API.
+      cors: allow browsers that have the page from elsewhere.
     """
 
     daemon_threads = True
     allow_reuse_address = True
     request_queue_size = 128
 
-    def __init__(self, host: str, port: int, manager: Manager[Servable], timeout_ms: int) -> None:
-        self.manager = manager
-        self.timeout_ms = timeout_ms
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        api: RestApi,
+        threads: int,
+        pages: dict[str, Callable[[], str]],
+        cors: bool = False,
+    ) -> None:
+        self.api = api
+        self.pages = pages
+        self.cors = cors
+        self.answering = threading.BoundedSemaphore(threads)
+        self._connections = threading.BoundedSemaphore(_MOST_CONNECTIONS)
         super().__init__((host, port), _Handler)
 
-    def answer(self, method: str, path: str, body: bytes) -> bytes:
-        """The JSON body of a request's answer.
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Starts a connection's thread."""
+        if not self._connections.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
 
-        Raises:
-          ServingError: whose text and HTTP status are the answer.
-        """
-        if method == "POST" and (match := _POST.fullmatch(path)):
-            spec = _model_spec(*match.groups()[:3])
-            verb = match[4].lower()
-            if verb != "predict":
-                raise ServingError(grpc.StatusCode.UNIMPLEMENTED, f"The embedded server does not offer {verb}.")
-            return self._predict(spec, body)
-        if method == "GET" and (match := _GET.fullmatch(path)):
-            if not match[1]:
-                raise invalid_argument("Missing model name in request.")
-            spec = _model_spec(*match.groups()[:3])
-            return self._metadata(spec) if match[4] else self._status(spec)
-        raise invalid_argument(f"Malformed request: {method} {path}")
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """A connection's thread."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._connections.release()
 
-    def _predict(self, spec: model_pb2.ModelSpec, body: bytes) -> bytes:
-        document = json_tensor.parse_body(body)
-        spec.signature_name = document.get("signature_name", "")
-        request = predict_pb2.PredictRequest(model_spec=spec)
-        with self.manager.use(spec) as (servable, version):
-            name = spec.signature_name or SERVING_DEFAULT
-            if name not in servable.signatures:
-                raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')
-            rows = json_tensor.fill_request(document, servable.signatures[name].inputs, request)
-            response = predict(servable, version, request, self.timeout_ms)
-        return json_tensor.write_response(response, rows)
-
-    def _status(self, spec: model_pb2.ModelSpec) -> bytes:
-        response = get_model_status(self.manager, get_model_status_pb2.GetModelStatusRequest(model_spec=spec))
-        return _dump(_plain(response))
-
-    def _metadata(self, spec: model_pb2.ModelSpec) -> bytes:
-        request = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=[SIGNATURE_DEF])
-        response = get_model_metadata(self.manager, request)
-        signatures = get_model_metadata_pb2.SignatureDefMap()
-        response.metadata[SIGNATURE_DEF].Unpack(signatures)
-        return _dump({"model_spec": _plain(response.model_spec), "metadata": {SIGNATURE_DEF: _plain(signatures)}})
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A caller that goes away, or says nothing for long, is no error."""
+        log.debug("A REST connection ended early", exc_info=True)
 
 
-class _EmptyBadRequest(Exception):
-    """400 without a body: TensorFlow Serving's answer to a version number beyond int64."""
-
-
-def _model_spec(name: str, version: str | None, label: str | None) -> model_pb2.ModelSpec:
-    spec = model_pb2.ModelSpec(name=urllib.parse.unquote(name))
-    if version is not None:
-        if int(version) > _MAX_INT64:
-            raise _EmptyBadRequest
-        spec.version.value = int(version)
-    if label is not None:
-        spec.version_label = urllib.parse.unquote(label)
-    return spec
-
-
-def _plain(message: Any) -> dict[str, Any]:
-    return json_format.MessageToDict(message, including_default_value_fields=True, preserving_proto_field_name=True)
-
-
-def _dump(content: dict[str, Any]) -> bytes:
-    return json.dumps(content, indent=1, ensure_ascii=False).encode("utf-8", "replace")
+class _BadBody(Exception):
+    """A body that is not read; the connection ends, for what follows on it is not known."""
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    timeout = _PATIENCE_SECONDS
     wbufsize = -1  # head and body in one packet
     disable_nagle_algorithm = True
     server: RestServer
@@ -121,35 +96,94 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _handle(self) -> None:
         path = self.path.partition("?")[0]
         try:
-            length = int(self.headers.get("Content-Length") or 0)
-        except ValueError:
-            length = -1
-        if length < 0 or self.headers.get("Transfer-Encoding"):
+            body = self._body()
+        except _BadBody as error:
             self.close_connection = True
-            self._reply(HTTPStatus.LENGTH_REQUIRED, None)
+            self._reply(error.args[0], None)
             return
-        body = self.rfile.read(length)
-        if not _API.fullmatch(path):
+        if path in self.server.pages:
+            self._reply(HTTPStatus.OK, self.server.pages[path]().encode(), "text/plain")
+        elif not _API.fullmatch(path):
             self._reply(HTTPStatus.NOT_FOUND, None)
-            return
-        try:
-            self._reply(HTTPStatus.OK, self.server.answer(self.command, path, body))
-        except _EmptyBadRequest:
-            self._reply(HTTPStatus.BAD_REQUEST, b"")
-        except Exception as failure:
-            error = ServingError.wrap(failure)
-            self._reply(error.http_status, _dump({"error": error.message}))
+        elif self.command == "OPTIONS" and self.server.cors:
+            self._reply(HTTPStatus.OK, b"")
+        else:
+            with self.server.answering:
+                status, answer = self._answer(path, body)
+            self._reply(status, answer)
 
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_HEAD = _handle
 
-    def _reply(self, status: HTTPStatus, body: bytes | None) -> None:
-        self.send_response(status)
+    def _answer(self, path: str, body: bytes) -> tuple[int, bytes]:
+        try:
+            return HTTPStatus.OK, self.server.api.answer(self.command, path, body)
+        except EmptyBadRequest:
+            return HTTPStatus.BAD_REQUEST, b""
+        except ServingError as error:
+            text = format_object({"error": format_string(error.message)}, 0)
+            return error.http_status, text.encode("utf-8", "replace")
+        except Exception:
+            log.exception("A request failed in the server itself")
+            text = format_object({"error": format_string("The server failed; its log says why.")}, 0)
+            return HTTPStatus.INTERNAL_SERVER_ERROR, text.encode()
+
+    def _body(self) -> bytes:
+        encoding = self.headers.get("Transfer-Encoding")
+        if encoding:
+            if encoding.lower() != "chunked":
+                raise _BadBody(HTTPStatus.NOT_IMPLEMENTED)
+            return self._chunks()
+        text = self.headers.get("Content-Length") or "0"
+        if not text.isascii() or not text.isdigit():
+            raise _BadBody(HTTPStatus.BAD_REQUEST)
+        return self._read(int(text), 0)
+
+    def _chunks(self) -> bytes:
+        body = io.BytesIO()
+        while True:
+            line = self.rfile.readline(1000).split(b";")[0].strip()
+            try:
+                size = int(line, 16)
+            except ValueError:
+                raise _BadBody(HTTPStatus.BAD_REQUEST) from None
+            if size < 0:
+                raise _BadBody(HTTPStatus.BAD_REQUEST)
+            body.write(self._read(size, body.tell()))
+            end = self.rfile.readline(1000)
+            while size == 0 and end not in (b"\r\n", b"\n", b""):  # trailers
+                end = self.rfile.readline(1000)
+            if size == 0:
+                return body.getvalue()
+
+    def _read(self, size: int, before: int) -> bytes:
+        if size + before > MAX_BODY_BYTES:
+            raise _BadBody(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        content = self.rfile.read(size)
+        if len(content) < size:
+            raise _BadBody(HTTPStatus.BAD_REQUEST)
+        return content
+
+    def _reply(self, status: int, body: bytes | None, kind: str = _JSON) -> None:
+        self.send_response_only(status)
+        self.send_header("Date", self.date_time_string())
         if body is not None:
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", kind)
+            for name, value in _CORS.items() if self.server.cors else ():
+                self.send_header(name, value)
         self.send_header("Content-Length", str(len(body or b"")))
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
         if body and self.command != "HEAD":
             self.wfile.write(body)
+        self.wfile.flush()
+
+    def handle(self) -> None:
+        """Answers until the caller goes or says nothing for long."""
+        try:
+            super().handle()
+        except (ConnectionError, TimeoutError):
+            self.close_connection = True
 
     def log_message(self, format: str, *arguments: Any) -> None:
         """Says nothing: one line a request is no use to anybody."""

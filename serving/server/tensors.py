@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, types_pb2
+
+from serving.server import wire
 
 _FIELDS = {
     types_pb2.DT_FLOAT: "float_val",
@@ -26,8 +28,10 @@ _FIELDS = {
     types_pb2.DT_COMPLEX64: "scomplex_val",
     types_pb2.DT_COMPLEX128: "dcomplex_val",
 }
-_DTYPES: dict[int, np.dtype] = {number: np.dtype(tf.as_dtype(number).as_numpy_dtype) for number in _FIELDS}
-_NUMBERS = {dtype: number for number, dtype in _DTYPES.items()}
+#: DataType number -> NumPy type of the tensors that are carried.
+DTYPES: dict[int, np.dtype] = {number: np.dtype(tf.as_dtype(number).as_numpy_dtype) for number in _FIELDS}
+#: The other way round.
+NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
 #: How a typed field holds one value, where it is not the value itself: 16-bit floats by bits, complex in halves.
 _STORED = {
     types_pb2.DT_HALF: np.uint16,
@@ -35,6 +39,9 @@ _STORED = {
     types_pb2.DT_COMPLEX64: np.float32,
     types_pb2.DT_COMPLEX128: np.float64,
 }
+_PLACES = {number: tensor_pb2.TensorProto.DESCRIPTOR.fields_by_name[field].number for number, field in _FIELDS.items()}
+#: No tensor may be larger than a message could be that has all its values: a short list stands for a long one.
+_MOST_BYTES = 2**31 - 1
 
 
 def to_numpy(proto: tensor_pb2.TensorProto) -> np.ndarray:
@@ -46,22 +53,21 @@ def to_numpy(proto: tensor_pb2.TensorProto) -> np.ndarray:
     Raises:
       ValueError: when the bytes do not fit the shape, or the type or the shape is not a tensor's.
     """
-    field = _FIELDS.get(proto.dtype)
     shape = [dim.size for dim in proto.tensor_shape.dim]
-    if field is None or proto.tensor_shape.unknown_rank or min(shape, default=0) < 0:
+    if proto.dtype not in _FIELDS or proto.tensor_shape.unknown_rank or min(shape, default=0) < 0:
         raise ValueError("not a tensor")
-    dtype = _DTYPES[proto.dtype]
-    count = int(np.prod(shape, dtype=np.int64))
-    if proto.tensor_content:
-        if proto.dtype == types_pb2.DT_STRING:
-            return _objects(_split_strings(proto.tensor_content, count)).reshape(shape)
-        return np.frombuffer(proto.tensor_content, dtype).reshape(shape)
-    values = getattr(proto, field)
+    dtype = DTYPES[proto.dtype]
+    count = math.prod(shape)
+    if count * dtype.itemsize > _MOST_BYTES:
+        raise ValueError("too large")
     if proto.dtype == types_pb2.DT_STRING:
-        strings = list(values[:count])
-        return _objects(strings + (strings[-1:] or [b""]) * (count - len(strings))).reshape(shape)
-    stored = np.array(values, _STORED.get(proto.dtype, dtype))
-    array = stored.view(dtype) if proto.dtype in _STORED else stored
+        if proto.tensor_content:
+            return objects(_split_strings(proto.tensor_content, count)).reshape(shape)
+        strings = list(proto.string_val[:count])
+        return objects(strings + (strings[-1:] or [b""]) * (count - len(strings))).reshape(shape)
+    if proto.tensor_content:
+        return np.frombuffer(proto.tensor_content, dtype).reshape(shape)
+    array = _typed_values(proto, dtype)
     if len(array) < count:
         fill = array[-1] if len(array) else np.zeros([], dtype)
         array = np.concatenate([array, np.full(count - len(array), fill, dtype)])
@@ -70,21 +76,41 @@ def to_numpy(proto: tensor_pb2.TensorProto) -> np.ndarray:
 
 def to_proto(array: np.ndarray, proto: tensor_pb2.TensorProto) -> None:
     """Writes an array into the typed field of an empty proto, tensor_content staying empty."""
-    number = _NUMBERS[array.dtype]
+    number = NUMBERS[array.dtype]
     proto.dtype = number
     proto.tensor_shape.SetInParent()
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
-    flat: Any = array.ravel()
-    if number in _STORED:
-        flat = flat.view(_STORED[number])
-    getattr(proto, _FIELDS[number]).extend(flat.tolist())
+    flat = array.ravel()
+    if number == types_pb2.DT_STRING:
+        proto.string_val.extend(flat.tolist())
+    elif len(flat):
+        stored = flat.view(_STORED[number]) if number in _STORED else flat
+        proto.MergeFromString(wire.pack(_PLACES[number], stored, _is_varint(stored.dtype)))
 
 
-def _objects(values: list[bytes]) -> np.ndarray:
+def dtype_name(number: int) -> str:
+    """A DataType as TensorFlow's errors name it: `float`, `int64`."""
+    return types_pb2.DataType.Name(number).removeprefix("DT_").lower()
+
+
+def objects(values: list[bytes]) -> np.ndarray:
+    """A flat array of strings."""
     array = np.empty(len(values), object)
     array[:] = values
     return array
+
+
+def _typed_values(proto: tensor_pb2.TensorProto, dtype: np.dtype) -> np.ndarray:
+    content = wire.unpack(proto.SerializeToString(), _PLACES[proto.dtype])
+    stored = np.dtype(_STORED.get(proto.dtype, dtype))
+    if _is_varint(stored):
+        return wire.from_varints(content).astype(stored).view(dtype)
+    return np.frombuffer(content, stored).view(dtype)
+
+
+def _is_varint(dtype: np.dtype) -> bool:
+    return dtype.kind in "iub"
 
 
 def _split_strings(content: bytes, count: int) -> list[bytes]:

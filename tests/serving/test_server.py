@@ -5,10 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import (
-    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
-    model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
@@ -185,19 +183,9 @@ def test_the_callers_deadline_stops_the_run(stub, toy_server):
         stub.Predict(forever, timeout=0.3)
     assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
     # The run itself ended: its version has no user left.
-    version = toy_server.manager._versions[7]
+    version = toy_server.manager._models["toy"].versions[7]
     with toy_server.manager._changed:
         assert toy_server.manager._changed.wait_for(lambda: version.users == 0, 60)
-
-
-def test_other_methods_are_unimplemented(stub, model_stub):
-    for call, message in (
-        (stub.Classify, classification_pb2.ClassificationRequest()),
-        (model_stub.HandleReloadConfigRequest, model_management_pb2.ReloadConfigRequest()),
-    ):
-        with pytest.raises(grpc.RpcError) as caught:
-            call(message)
-        assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
 # --- metadata and status -----------------------------------------------------------------------------------------

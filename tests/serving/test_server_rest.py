@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import json
+import re
 import urllib.error
 import urllib.request
 
@@ -107,8 +108,8 @@ def test_rest_numbers_are_written_as_tensorflow_serving_writes_them(toy_server):
     url = f"http://127.0.0.1:{toy_server.rest_port}/v1/models/toy/versions/7:predict"
     with urllib.request.urlopen(url, body, timeout=30) as answer:
         assert answer.headers["Content-Type"] == "application/json"
-        text = answer.read().decode()
-    assert '"x": [0.2, 4.0, 1.6e+07, 2.46913576, NaN, -Infinity, 2e-08]' in text
+        text = re.sub(r"\s+", " ", answer.read().decode())
+    assert '"x": [ 0.2, 4.0, 1.6e+07, 2.46913576, NaN, -Infinity, 2e-08 ]' in text
     _, doubles = predict_rest(toy_server, {"signature_name": "double", "inputs": [1, 3, 0.5]})
     assert doubles == {"outputs": [1 / 3, 1.0, 0.5 / 3]}
 
@@ -121,7 +122,7 @@ def test_rest_scalars_and_empty_columns(toy_server):
 PARSE = "JSON Parse error: "
 REST_ERRORS = [
     (b"", 400, PARSE + "The document is empty"),
-    (b"{nope", 400, PARSE + "Invalid value. at offset: 1"),
+    (b"{nope", 400, PARSE + "Missing a name for object member. at offset: 1"),
     (b'{"inputs": [' + b"1" * 5000 + b"]}", 400, PARSE + "Invalid value. A number has too many digits"),
     (b"[1]", 400, "JSON Value: [\n    1\n] Is not object"),
     ({}, 400, "Missing 'inputs' or 'instances' key"),
@@ -237,7 +238,6 @@ def test_rest_paths(toy_server):
         "Unrecognized servable version label: gold",
     )
     assert predict_rest(toy_server, ok, f"/v1/models/toy/versions/{2**63}:predict") == (400, b"")
-    assert predict_rest(toy_server, ok, "/v1/models/toy:classify")[0] == 501
     assert rest(toy_server, "/v1/models") == (400, "Missing model name in request.")
     assert rest(toy_server, "/v1/models/toy:predict") == (400, "Malformed request: GET /v1/models/toy:predict")
     assert rest(toy_server, "/v1/models/toy", method="DELETE") == (400, "Malformed request: DELETE /v1/models/toy")

@@ -14,15 +14,17 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+from tensorflow_serving.config.model_server_config_pb2 import ModelConfig
 
 from serving.client import Client, Request
 from serving.server.__main__ import main
 from serving.server.embedded import Server
 from serving.server.errors import ServingError
 from serving.server.flags import FlagError, Flags, parse_flags
-from serving.server.manager import Manager, State, parse_version
+from serving.server.manager import Manager, parse_version
 from serving.server.process import ServerProcess
+from serving.server.versions import State
 from serving.server.warmup import WARMUP_FILE
 
 ASKED = Request(candidates=["ab"])
@@ -35,17 +37,17 @@ def wait_for(condition, seconds=60.0):
         time.sleep(0.01)
 
 
-def states(manager):
-    try:
-        return {status.version: status.state for status in manager.statuses(model_pb2.ModelSpec(name=manager.name))}
-    except ServingError:
-        return {}
+def states(manager, name="m"):
+    return {status.version: status.state for status in manager.statuses(name)}
 
 
 class FakeServable:
     """Says where it came from and whether it was closed."""
 
+    tried: list[str] = []
+
     def __init__(self, path: pathlib.Path) -> None:
+        self.tried.append(path.name)
         if (path / "bad").exists():
             raise ServingError(grpc.StatusCode.DATA_LOSS, "bad one")
         self.path = path
@@ -60,8 +62,9 @@ def make_manager(tmp_path):
     managers = []
 
     def make(**options):
-        manager = Manager("m", tmp_path, FakeServable, **{"poll_seconds": 0.01, "max_retries": 0, **options})
+        manager = Manager(FakeServable, **{"poll_seconds": 0.01, "max_retries": 0, **options})
         managers.append(manager)
+        manager.serve([ModelConfig(name="m", base_path=str(tmp_path))])
         manager.start()
         return manager
 
@@ -71,7 +74,7 @@ def make_manager(tmp_path):
 
 
 def newest(manager):
-    with manager.use(model_pb2.ModelSpec(name="m")) as (_, version):
+    with manager.use("m") as (_, version):
         return version
 
 
@@ -97,14 +100,13 @@ def test_parse_version(name, number):
 def test_a_version_in_use_is_closed_only_after_its_last_request(tmp_path, make_manager):
     (tmp_path / "1").mkdir()
     manager = make_manager()
-    assert manager.wait_until_available()
-    with manager.use(model_pb2.ModelSpec(name="m")) as (old, version):
+    assert manager.wait_until_available(["m"]) == []
+    with manager.use("m") as (old, version):
         assert version == 1
         (tmp_path / "2").mkdir()
         wait_for(lambda: states(manager) == {2: State.AVAILABLE, 1: State.UNLOADING})
         assert newest(manager) == 2
-        first = model_pb2.ModelSpec(name="m", version={"value": 1})
-        with pytest.raises(ServingError, match=r"Specific\(m, 1\)"), manager.use(first):
+        with pytest.raises(ServingError, match=r"Specific\(m, 1\)"), manager.use("m", 1):
             pass
         assert not old.closed
     wait_for(lambda: states(manager)[1] == State.END)
@@ -115,7 +117,7 @@ def test_highest_number_wins_and_deleting_goes_back(tmp_path, make_manager):
     for name in ("9", "10", "8"):
         (tmp_path / name).mkdir()
     manager = make_manager()
-    assert manager.wait_until_available()
+    assert manager.wait_until_available(["m"]) == []
     assert states(manager) == {10: State.AVAILABLE}
     (tmp_path / "10").rmdir()
     wait_for(lambda: states(manager) == {10: State.END, 9: State.AVAILABLE})
@@ -131,7 +133,7 @@ def test_highest_number_wins_and_deleting_goes_back(tmp_path, make_manager):
 def test_a_missing_base_path_changes_nothing(tmp_path, make_manager):
     (tmp_path / "1").mkdir()
     manager = make_manager()
-    assert manager.wait_until_available()
+    assert manager.wait_until_available(["m"]) == []
     tmp_path.rename(tmp_path.with_name("away"))
     time.sleep(0.3)
     assert states(manager) == {1: State.AVAILABLE}
@@ -140,7 +142,7 @@ def test_a_missing_base_path_changes_nothing(tmp_path, make_manager):
 def test_a_failed_version_is_tried_again_only_when_it_comes_back(tmp_path, make_manager):
     (tmp_path / "1").mkdir()
     manager = make_manager()
-    assert manager.wait_until_available()
+    assert manager.wait_until_available(["m"]) == []
     (tmp_path / "hidden").mkdir()
     (tmp_path / "hidden" / "bad").touch()
     (tmp_path / "hidden").rename(tmp_path / "2")
@@ -148,10 +150,10 @@ def test_a_failed_version_is_tried_again_only_when_it_comes_back(tmp_path, make_
     (tmp_path / "2" / "bad").unlink()
     time.sleep(0.3)
     assert states(manager) == {2: State.END, 1: State.AVAILABLE}
-    (status,) = manager.statuses(model_pb2.ModelSpec(name="m", version={"value": 2}))
+    (status,) = [status for status in manager.statuses("m") if status.version == 2]
     assert (status.error.code, status.error.message) == (grpc.StatusCode.DATA_LOSS, "bad one")
     (tmp_path / "2").rename(tmp_path / "hidden")
-    wait_for(lambda: manager._aspired == 1)
+    wait_for(lambda: not manager._models["m"].versions[2].wanted)
     (tmp_path / "hidden").rename(tmp_path / "2")
     wait_for(lambda: states(manager) == {2: State.AVAILABLE, 1: State.END})
 
@@ -159,15 +161,16 @@ def test_a_failed_version_is_tried_again_only_when_it_comes_back(tmp_path, make_
 def test_retries(tmp_path, make_manager):
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "bad").touch()
+    FakeServable.tried.clear()
     manager = make_manager(max_retries=3, retry_seconds=0.2)
     wait_for(lambda: states(manager).get(1) == State.LOADING)
     (tmp_path / "1" / "bad").unlink()
-    assert manager.wait_until_available()
+    assert manager.wait_until_available(["m"]) == []
     (tmp_path / "hidden").mkdir()
     (tmp_path / "hidden" / "bad").touch()
     (tmp_path / "hidden").rename(tmp_path / "2")
     wait_for(lambda: states(manager).get(2) == State.END)
-    assert manager._versions[2].failures == 4
+    assert FakeServable.tried.count("2") == 4
 
 
 def test_hot_swap_under_load_fails_no_request(toys, toy_flags, tmp_path):
@@ -202,14 +205,14 @@ def test_hot_swap_under_load_fails_no_request(toys, toy_flags, tmp_path):
         try:
             for version, factor in ((2, 3), (3, 2), (4, 3)):
                 toys.put(tmp_path, version, factor)
-                wait_for(lambda version=version: states(server.manager).get(version) == State.AVAILABLE)
+                wait_for(lambda version=version: states(server.manager, "toy").get(version) == State.AVAILABLE)
                 wait_for(lambda version=version: any(answered == version for answered, _ in answers))
             toys.put_broken(tmp_path, 5)
-            wait_for(lambda: states(server.manager).get(5) == State.END)
+            wait_for(lambda: states(server.manager, "toy").get(5) == State.END)
             (tmp_path / ".6.part").mkdir()
             shutil.rmtree(tmp_path / "5")
             shutil.rmtree(tmp_path / "4")
-            wait_for(lambda: states(server.manager)[4] == State.END)
+            wait_for(lambda: states(server.manager, "toy")[4] == State.END)
             time.sleep(0.2)
         finally:
             stop.set()
@@ -229,7 +232,7 @@ def test_a_broken_version_names_its_error_and_leaves_the_old_serving(toys, toy_f
     ):
         (tmp_path / ".2.part").mkdir()
         (tmp_path / ".2.part").rename(tmp_path / "2")
-        wait_for(lambda: states(server.manager).get(2) == State.END)
+        wait_for(lambda: states(server.manager, "toy").get(2) == State.END)
         newest_first = client.status()
         assert [(status.version, status.state) for status in newest_first] == [(2, "END"), (1, "AVAILABLE")]
         assert newest_first[0].error_code == grpc.StatusCode.NOT_FOUND.value[0]
@@ -281,11 +284,11 @@ def test_warmup_decides_whether_a_version_loads(toys, toy_flags, tmp_path, logs,
     flags = dataclasses.replace(toy_flags, model_base_path=str(path.parent))
     if expected is None:
         with Server(flags) as server:
-            assert states(server.manager) == {1: State.AVAILABLE}
+            assert states(server.manager, "toy") == {1: State.AVAILABLE}
         return
     with pytest.raises(ServingError, match=expected):
         Server(flags).start()
-    assert Server(dataclasses.replace(flags, enable_model_warmup=False))._load(path).signatures
+    assert Server(dataclasses.replace(flags, enable_model_warmup=False))._loader.load(path).signatures
 
 
 def test_ports_open_only_with_a_version_and_stop_ends_the_wait(toy_flags, tmp_path, caplog):
@@ -305,7 +308,7 @@ def test_server_refuses_what_it_cannot_serve(toy_base, toy_server, toy_flags):
     with pytest.raises(ServingError, match=r"model_base_path and .* are empty!"):
         Server(toy_flags)
     with pytest.raises(ServingError, match="Expected model toy to have an absolute path or URI; got base_path"):
-        Server(dataclasses.replace(toy_flags, model_base_path="relative/path"))
+        Server(dataclasses.replace(toy_flags, model_base_path="relative/path")).start()
     flags = dataclasses.replace(toy_flags, model_base_path=str(toy_base))
     with pytest.raises(ServingError, match=f"gRPC port {toy_server.port} cannot be bound"):
         Server(dataclasses.replace(flags, port=toy_server.port)).start()

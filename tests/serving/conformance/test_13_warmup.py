@@ -1,0 +1,118 @@
+"""Section 13: warm-up."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+from serving.server.errors import ServingError
+
+FILE = "assets.extra/tf_serving_warmup_requests"
+
+
+def log(**kinds):
+    return prediction_log_pb2.PredictionLog(**kinds)
+
+
+def predict_log(value, signature="", **spec):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = spec.get("name", "any name")
+    request.model_spec.version.value = spec.get("version", 77)
+    request.model_spec.signature_name = signature
+    request.inputs["x"].CopyFrom(tf.make_tensor_proto(value))
+    return log(predict_log={"request": request})
+
+
+X = tf.train.Feature(float_list=tf.train.FloatList(value=[2.0]))
+EXAMPLE = tf.train.Example(features=tf.train.Features(feature={"x": X}))
+INPUT = {"example_list": {"examples": [EXAMPLE]}}
+TASK = {
+    "model_spec": {"name": "m", "signature_name": "regress_x_to_y"},
+    "method_name": "tensorflow/serving/regress",
+}
+
+ONE = predict_log(np.array([2.0], np.float32))
+CLASSIFY = log(classify_log={"request": {"input": INPUT, "model_spec": {"signature_name": "classify_x_to_y"}}})
+REGRESS = log(regress_log={"request": {"input": INPUT, "model_spec": {"signature_name": "regress_x_to_y"}}})
+MULTI = log(multi_inference_log={"request": {"input": INPUT, "tasks": [TASK]}})
+
+
+@pytest.fixture
+def start(serve, shelf, tmp_path):
+    """Serves half_plus_two with the given warm-up file: records, or the bytes of the file."""
+
+    def begin(records, **flags):
+        path = shelf.put(tmp_path / "m", 1)
+        (path / FILE).parent.mkdir()
+        if isinstance(records, bytes):
+            (path / FILE).write_bytes(records)
+        else:
+            with tf.io.TFRecordWriter(str(path / FILE)) as writer:
+                for record in records:
+                    writer.write(record if isinstance(record, bytes) else record.SerializeToString())
+        return serve(model_base_path=tmp_path / "m", **flags)
+
+    return begin
+
+
+def records_read(caller):
+    return caller.server.metrics.warmup_records.first()
+
+
+@pytest.mark.parametrize(
+    "record", [ONE, CLASSIFY, REGRESS, MULTI, log()], ids=["predict", "classify", "regress", "multi", "none"]
+)
+def test_every_kind_is_run(start, record):
+    """Sec. 13: model_spec's name and version are not looked at; a record with none set is passed over."""
+    with start([record, record]) as caller:
+        assert caller.half() == (3.0, 1)
+        assert records_read(caller) == 2
+
+
+def test_repeats(start):
+    with start([ONE], num_request_iterations_for_warmup=3, enable_batching=True) as caller:
+        assert caller.server.metrics.wrapped_run_count.first() == 3
+        assert records_read(caller) == 1
+
+
+FAILING = [
+    ([predict_log(np.array([2]))], "Expects arg\\[0\\] to be float but int64 is provided"),
+    ([ONE, predict_log(np.array([2.0], np.float32), "no")], 'Serving signature key "no" not found.'),
+    ([log(classify_log={"request": {"model_spec": {"signature_name": "classify_x_to_y"}}})], "Input is empty."),
+    ([log(session_run_log={})], "UNIMPLEMENTED: Unsupported log_type for warmup"),
+    ([log(predict_streamed_log={})], "UNIMPLEMENTED: Unsupported log_type for warmup"),
+    ([b"\xff\xff\xff"], "INVALID_ARGUMENT: Failed to parse warmup record"),
+    ([log()] * 1001, "Number of warmup records exceeds the maximum \\(1000\\)"),
+    (b"no TFRecord at all, but some text", "Please verify your warmup data is in TFRecord format."),
+]
+
+
+@pytest.mark.parametrize(("records", "message"), FAILING, ids=[case[1][:30] for case in FAILING])
+def test_any_failure_fails_the_load(start, records, message):
+    with pytest.raises(ServingError, match=message), start(records):
+        pass
+
+
+def test_a_thousand_records_are_allowed(start):
+    with start([log()] * 1000) as caller:
+        assert records_read(caller) == 1000
+
+
+def test_off(start):
+    with start(b"no TFRecord", enable_model_warmup=False) as caller:
+        assert caller.half() == (3.0, 1)
+        assert records_read(caller) == 0
+
+
+def test_a_version_that_fails_its_warmup_leaves_the_old_one_serving(serve, shelf, tmp_path, wait_for):
+    shelf.put(tmp_path / "m", 1)
+    with serve(model_base_path=tmp_path / "m") as caller:
+        path = shelf.put(tmp_path / "staged", 2, "half_plus_three")
+        (path / FILE).parent.mkdir()
+        (path / FILE).write_bytes(b"no TFRecord at all, but some text")
+        path.rename(tmp_path / "m" / "2")
+        wait_for(lambda: caller.status() == [(2, 50), (1, 30)])
+        (item, _) = caller.model.GetModelStatus(caller.status_request()).model_version_status
+        assert item.status.error_code == 15  # DATA_LOSS
+        assert item.status.error_message.endswith("Please verify your warmup data is in TFRecord format.")
+        assert caller.half() == (3.0, 1)
