@@ -23,7 +23,7 @@ class Observations:
     Attributes:
       users: a row for each: arm, answers (shown), clicked (answers with a click), bought (whether anything was),
         revenue.
-      days: from the first answer that counts to the last, or to `until`.
+      days: from the first answer that counts to the last.
       notes: what does not count, and why, a sentence for each reason.
     """
 
@@ -77,8 +77,5 @@ def observe(
     if strange.any():
         names = ", ".join(sorted(users.loc[strange, "arm"].unique()))
         notes.append(f"{strange.sum():,} users of arms without a share ({names}) are left out.")
-    days = 0.0
-    if len(shown):
-        last = shown["time"].iloc[-1] if until is None else until
-        days = (last - shown["time"].iloc[0]) / times.DAY
+    days = (shown["time"].iloc[-1] - shown["time"].iloc[0]) / times.DAY if len(shown) else 0.0
     return Observations(users[~(crossed | strange)].drop(columns="arms"), days, tuple(notes))
