@@ -8,10 +8,12 @@ import pathlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from serving.experiment import assignment, strict, times
+from models import settings_reader
+from serving.experiment import assignment, times
 from serving.experiment.analysis import Analysis
 from serving.experiment.arm import Arm
 from serving.experiment.assignment import Place
+from serving.experiment.errors import ExperimentError
 from serving.experiment.holdout import HOLDOUT, Holdout
 
 
@@ -83,8 +85,10 @@ class Experiment:
         Raises:
           ExperimentError: if it cannot be used; the sentence names the file and the key.
         """
-        experiment: Experiment = strict.read(cls, pathlib.Path(path))
-        return experiment
+        try:
+            return settings_reader.read(cls, pathlib.Path(path))
+        except settings_reader.SettingsError as error:
+            raise ExperimentError(str(error)) from None
 
     @functools.cached_property
     def control_arm(self) -> Arm:
