@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -138,12 +137,9 @@ def judge(experiment: Experiment, report: Report, arm: str = "") -> Decision:
 def _evidence(experiment: Experiment, report: Report, arm: str, metric: str, margin: float) -> Evidence:
     treatment, control = report.arms[arm][metric], report.arms[experiment.control][metric]
     value = treatment.value - (1 - margin) * control.value
-    error = math.hypot(treatment.standard_error, (1 - margin) * control.standard_error)
-    interval = estimates.sequential_interval(
-        value, error, treatment.users + control.users, report_lib.sequence(experiment)
-    )
-    low, high = interval or (None, None)
-    return Evidence(value, low, high, margin)
+    error = estimates.standard_error(treatment, control, 1 - margin)
+    found = estimates.sequential(value, error, treatment.users + control.users, report_lib.sequence(experiment))
+    return Evidence(value, found.low, found.high, margin)
 
 
 def _said(found: Evidence) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,9 @@ from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 from serving.experiment.confidence_sequence import ConfidenceSequence
 from serving.experiment.metrics import CONVERSION, CTR, METRICS, REVENUE
 
+#: A standard error of at most so much of the largest value is what rounding leaves of none.
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -21,7 +25,7 @@ class Estimate:
     Attributes:
       value: of it.
       low, high: its interval, if one looks once; None without variance to tell it from.
-      standard_error: of the value.
+      standard_error: of the value; 0 where all users are alike, NaN for one user.
       users: that it is of.
     """
 
@@ -54,6 +58,14 @@ class Difference:
     sequential_p_value: float | None
 
 
+class Sequential(NamedTuple):
+    """The interval and the p-value that hold however often one looks; None without variance to tell them from."""
+
+    low: float | None
+    high: float | None
+    p_value: float | None
+
+
 def user_values(users: pd.DataFrame, metric: str) -> np.ndarray:
     """One number for each user of an arm, whose mean is the arm's metric and whose spread is the metric's.
 
@@ -81,6 +93,8 @@ def estimate(metric: str, values: np.ndarray, alpha: float) -> Estimate:
         return Estimate(float(values.mean()), None, None, math.nan, users)
     described = DescrStatsW(values, ddof=1)
     error = float(described.std_mean)
+    if error <= _ROUNDING * np.abs(values).max():
+        error = 0.0
     if metric == CONVERSION:
         low, high = proportion.proportion_confint(values.sum(), users, alpha, method="wilson")
     else:
@@ -97,8 +111,8 @@ def difference(metric: str, treatment: np.ndarray, control: np.ndarray, sequence
       sequence: of the difference; its alpha is that of the other interval too.
     """
     alpha = sequence.alpha
-    both = CompareMeans(DescrStatsW(treatment, ddof=1), DescrStatsW(control, ddof=1))
-    value, error = float(both.d1.mean - both.d2.mean), float(both.std_meandiff_separatevar)
+    ours, theirs = (estimate(metric, values, alpha) for values in (treatment, control))
+    value, error = ours.value - theirs.value, standard_error(ours, theirs)
     low = high = p_value = None
     if metric == CONVERSION:
         counts = (treatment.sum(), len(treatment), control.sum(), len(control))
@@ -106,30 +120,43 @@ def difference(metric: str, treatment: np.ndarray, control: np.ndarray, sequence
         with np.errstate(divide="ignore", invalid="ignore"):  # of ratios that nobody asked for
             p_value = proportion.test_proportions_2indep(*counts, method="agresti-caffo").pvalue
     elif error > 0:
+        both = CompareMeans(DescrStatsW(treatment, ddof=1), DescrStatsW(control, ddof=1))
         low, high = both.tconfint_diff(alpha, usevar="unequal")
         p_value = both.ttest_ind(usevar="unequal")[1]
-    base, total = float(both.d2.mean), len(treatment) + len(control)
-    sequential = sequential_interval(value, error, total, sequence) or (None, None)
     return Difference(
         value,
-        value / base if base else None,
+        value / theirs.value if theirs.value else None,
         _plain(low),
         _plain(high),
         _plain(p_value),
-        sequential[0],
-        sequential[1],
-        float(sequence.p_value(value / error, total)) if error > 0 else None,
+        *sequential(value, error, len(treatment) + len(control), sequence),
     )
 
 
-def sequential_interval(
-    value: float, standard_error: float, users: int, sequence: ConfidenceSequence
-) -> tuple[float, float] | None:
-    """The interval that holds however often one looks; None without variance to tell it from."""
+def standard_error(treatment: Estimate, control: Estimate, kept: float = 1.0) -> float:
+    """Of the treatment's value less `kept` times control's, for `sequential`: of two estimates the larger.
+
+    The one takes each arm's own variance, the other that of both arms pooled. Of a small arm's few users perhaps nobody
+    has bought yet; by its own variance, 0, that would be certain to stay so. By the pooled one it is as uncertain as
+    control's rate makes it. In arms of one size the two agree.
+
+    Args:
+      treatment, control: of two users and more each.
+      kept: share of control's value that the treatment is held against.
+    """
+    own = math.hypot(treatment.standard_error, kept * control.standard_error)
+    arms = (treatment, control)
+    squares = sum((arm.users - 1) * arm.users * arm.standard_error**2 for arm in arms)
+    pooled = squares / (treatment.users + control.users - 2)
+    return max(own, math.sqrt(pooled * (1 / treatment.users + kept**2 / control.users)))
+
+
+def sequential(value: float, standard_error: float, users: int, sequence: ConfidenceSequence) -> Sequential:
+    """What holds of a value, after so many users, however often one looks."""
     if not standard_error > 0:
-        return None
+        return Sequential(None, None, None)
     half = float(sequence.width(float(users))) * standard_error
-    return value - half, value + half
+    return Sequential(value - half, value + half, float(sequence.p_value(value / standard_error, float(users))))
 
 
 def describe(users: pd.DataFrame, alpha: float) -> dict[str, Estimate]:

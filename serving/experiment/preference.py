@@ -38,7 +38,7 @@ class Preference:
       low, high: its interval (Wilson), if one looks once.
       p_value: of the sign test, exact, if one looks once; None without any user who is for one.
       sequential_low, sequential_high, sequential_p_value: of the mean over users of +1 (for "b"), 0 and -1 (for "a"),
-        however often one looks; None without variance to tell them from.
+        however often one looks; None without any user who is for one.
       notes: what does not count, and why.
     """
 
@@ -97,12 +97,9 @@ def preference(
     low, high = (None, None)
     if decided:
         low, high = map(float, proportion.proportion_confint(for_b, decided, judged.alpha, method="wilson"))
-    sequential: tuple[float | None, float | None] = (None, None)
-    p_value = None
-    if len(signs) > 1:
-        mean, error = float(signs.mean()), float(signs.std(ddof=1) / np.sqrt(len(signs)))
-        sequential = estimates.sequential_interval(mean, error, len(signs), judged) or (None, None)
-        p_value = float(judged.p_value(mean / error, float(len(signs)))) if error > 0 else None
+    # Spread around 0, where the mean is without a preference: around their own mean, users who all agree have none.
+    error = float(np.sqrt(np.square(signs).mean() / len(signs))) if decided else 0.0
+    sequential = estimates.sequential(float(signs.mean()) if decided else 0.0, error, len(signs), judged)
     strange = sum(team is None for team in teams)
     notes = found.notes + (
         (f"Not counted: {strange:,} {credit}s on items that the answer did not show.",) * bool(strange)
@@ -121,9 +118,7 @@ def preference(
         low,
         high,
         float(stats.binomtest(for_b, decided).pvalue) if decided else None,
-        sequential[0],
-        sequential[1],
-        p_value,
+        *sequential,
         notes,
     )
 

@@ -87,7 +87,8 @@ def simulate(traffic: Traffic, runs: int, seed: int, alpha: float = 0.05, least_
 def daily_scores(done: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Differences over their standard errors at the end of every day, by metric.
 
-    The same as `estimates.difference` has for single experiments (the delta method over users), of all at once.
+    The same as `estimates.difference` has for single experiments (the delta method over users, and the larger of two
+    standard errors), of all at once.
 
     Args:
       done: as `Traffic.draw` returns it.
@@ -102,7 +103,9 @@ def daily_scores(done: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = y.sum(2) / x.sum(2)
             squares = np.square(y - ratio[:, :, np.newaxis] * x).sum(2)
-            variance = squares * users / (users - 1) / np.square(x.sum(2))
-            z = (ratio[:, 1] - ratio[:, 0]) / np.sqrt(variance.sum(1))
+            variance = squares / (users - 1) * np.square(users / x.sum(2))  # of users' values
+            own = (variance / users).sum(1)
+            pooled = ((users - 1) * variance).sum(1) / (users.sum(1) - 2) * (1 / users).sum(1)
+            z = (ratio[:, 1] - ratio[:, 0]) / np.sqrt(np.maximum(own, pooled))
         scores[metric] = np.where(np.isfinite(z), z, 0.0)
     return scores

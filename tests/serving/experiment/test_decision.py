@@ -57,6 +57,14 @@ def test_few_users_wait(experiment):
     assert decided(experiment, ("stable", 4, 4)).reason == "stable has 4 users; expected at least 100."
 
 
+def test_a_small_arm_is_not_rolled_back_because_nobody_in_it_has_bought_yet(experiment):
+    small = dataclasses.replace(experiment, arms=(Arm("stable", "ranker", 0.95), Arm("canary", "ranker", 0.05)))
+    # Of 100 users at 1 %, nobody buys in more than a third of all cases.
+    found = decided(small, ("stable", 1900, 19), ("canary", 100, 0))
+    assert found.action == WAIT and found.evidence["conversion"].high > 0
+    assert decided(small, ("stable", 38000, 380), ("canary", 2000, 0)).action == ROLLBACK
+
+
 def test_a_sample_ratio_mismatch_believes_nothing(experiment):
     # p = .00122 by hand: (75² / 1075)·2 = 10.47 with one degree of freedom
     found = decided(experiment, ("stable", 1000, 200), ("canary", 1150, 900))

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 from scipy import stats
+from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
 from serving.experiment import estimates
 from serving.experiment.confidence_sequence import ConfidenceSequence
@@ -106,13 +107,48 @@ def test_conversion_by_hand(arms):
 @pytest.mark.parametrize("metric", METRICS)
 def test_the_sequential_interval_is_around_the_difference(arms, metric):
     found = compare(metric, *arms)
-    values = [estimates.user_values(users, metric) for users in arms]
-    error = math.sqrt(sum(value.var(ddof=1) / len(value) for value in values))
+    both = CompareMeans(*(DescrStatsW(estimates.user_values(users, metric), ddof=1) for users in arms))
+    error = max(both.std_meandiff_separatevar, both.std_meandiff_pooledvar)
     half = 3.0351224 * error  # 500 users were planned, and are there
     assert (found.sequential_low, found.sequential_high) == pytest.approx((found.value - half, found.value + half))
     assert found.sequential_p_value == pytest.approx(SEQUENCE.p_value(found.value / error, 500.0))
     assert found.sequential_p_value > found.p_value
     assert found.sequential_low < found.low and found.high < found.sequential_high
+
+
+def arm(users, buyers):
+    bought = np.arange(users) < buyers
+    return pd.DataFrame({"answers": 1, "clicked": bought.astype(int), "bought": bought, "revenue": bought * 8.0})
+
+
+@pytest.mark.parametrize(("treatment", "control"), [((100, 0), (1900, 19)), ((1900, 19), (100, 0)), ((50, 9), (70, 1))])
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_small_arm_without_buyers_is_as_uncertain_as_the_other(metric, treatment, control):
+    values = [DescrStatsW(estimates.user_values(arm(*one), metric), ddof=1) for one in (treatment, control)]
+    both = CompareMeans(*values)
+    expected = max(both.std_meandiff_pooledvar, both.std_meandiff_separatevar)
+    ends = [estimates.describe(arm(*one), 0.05)[metric] for one in (treatment, control)]
+    assert estimates.standard_error(*ends) == pytest.approx(expected)
+    found = compare(metric, arm(*treatment), arm(*control))
+    users = treatment[0] + control[0]
+    assert found.sequential_p_value == pytest.approx(SEQUENCE.p_value(found.value / expected, float(users)))
+    assert found.sequential_high - found.value == pytest.approx(SEQUENCE.width(float(users)) * expected)
+
+
+def test_the_standard_error_against_a_part_of_control_by_hand():
+    ends = [estimates.describe(arm(*one), 0.05)[CONVERSION] for one in ((100, 0), (1900, 19))]
+    variance = 1900 / 1899 * 0.01 * 0.99  # of control; that of the treatment is 0
+    pooled = 1899 * variance / 1998
+    assert estimates.standard_error(*ends, 0.9) == pytest.approx(math.sqrt(pooled * (1 / 100 + 0.81 / 1900)))
+    assert estimates.standard_error(*ends[::-1], 0.9) == pytest.approx(math.sqrt(pooled * (1 / 1900 + 0.81 / 100)))
+
+
+def test_what_rounding_leaves_is_no_variance():
+    alike = [pd.DataFrame({"answers": 1, "clicked": 1, "bought": True, "revenue": [0.1] * users}) for users in (3, 7)]
+    assert 0 < np.std(alike[0]["revenue"], ddof=1) < 1e-16
+    found = compare(REVENUE, *alike)
+    assert {found.low, found.p_value, found.sequential_low, found.sequential_p_value} == {None}
+    assert estimates.describe(alike[0], 0.05)[REVENUE].low is None
 
 
 def test_without_variance_nothing_is_said():

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from scipy import stats
 
+from serving.experiment.confidence_sequence import ConfidenceSequence
 from serving.experiment.interleaving import interleave
 from serving.experiment.outcome import Outcome
 from serving.experiment.preference import preference
@@ -90,7 +91,11 @@ def test_the_preference_by_hand(experiment, logs):
     assert found.p_value == 1.0
     wilson = stats.binomtest(2, 3).proportion_ci(method="wilson")
     assert (found.low, found.high) == pytest.approx((wilson.low, wilson.high))
-    assert (found.sequential_low + found.sequential_high) / 2 == pytest.approx(0.2)
+    # By hand: the mean of 1, 1, -1, 0, 0, and the root of the mean square .6 over 5 users.
+    sequence = ConfidenceSequence(0.05, 2000.0)
+    half = sequence.width(5.0) * np.sqrt(0.6 / 5)
+    assert (found.sequential_low, found.sequential_high) == pytest.approx((0.2 - half, 0.2 + half))
+    assert found.sequential_p_value == pytest.approx(sequence.p_value(0.2 / np.sqrt(0.6 / 5), 5.0))
     assert set(found.notes) == {
         "Not counted: 1 exposure without `teams`.",
         "Not counted: 1 clicks on items that the answer did not show.",
@@ -104,6 +109,15 @@ def test_nobody_and_no_preference(experiment, logs):
     assert (empty.users, empty.share_b, empty.p_value, empty.sequential_p_value) == (0, None, None, None)
     silent = preference(experiment, logs[0], [])
     assert (silent.users, silent.ties, silent.share_b, silent.sequential_low) == (5, 5, None, None)
+
+
+def test_users_who_all_agree_are_not_without_variance(experiment, shown):
+    shows = {"item_ids": ("1", "2"), "teams": ("a", "b")}
+    exposures = [shown(1, f"u{number}", f"r{number}", **shows) for number in range(200)]
+    outcomes = [Outcome(one.time + 1, "click", "", one.request_id, "2") for one in exposures]
+    few, all_of_them = (preference(experiment, exposures[:number], outcomes[:number]) for number in (3, 200))
+    assert few.sequential_low < 0 and few.sequential_p_value > 0.05
+    assert all_of_them.sequential_low > 0.5 and all_of_them.sequential_p_value < 1e-6
 
 
 def test_a_better_ranker_wins_and_an_equal_one_does_not(experiment, shown):

@@ -19,9 +19,11 @@ NEEDED = users_needed(0.2, LIFT, power=0.8)
 
 def test_scores_of_all_runs_are_those_of_each():
     done = Traffic(150, 5, lift=0.3).draw(3, np.random.default_rng(0))
+    for values in done.values():
+        values[1, 1, 40:] = 0  # a small arm
     scores = daily_scores(done)
     sequence = ConfidenceSequence(0.05, 300.0)
-    for run, day in ((0, 4), (2, 1)):
+    for run, day in ((0, 4), (1, 4), (2, 1)):
         treatment, control = (
             pd.DataFrame({name: values[run, arm, :, day] for name, values in done.items()}).query("present > 0")
             for arm in (1, 0)
@@ -47,6 +49,25 @@ def test_traffic_is_what_it_says():
     assert (clicked.sum(1) / answers.sum(1))[:, -1] == pytest.approx([0.25, 0.35], abs=0.02)
     # One answer, and .6 for each of the 5.5 days that are left on average, the first included.
     assert answers[..., -1].mean() == pytest.approx(1 + 0.6 * 5.5, rel=0.05)
+
+
+def test_a_small_arm_that_seldom_buys_is_seldom_wrong():
+    # Both arms alike, 20 of 21 users control's; some 2 of the treatment's 200 users buy.
+    rng, users, looks = np.random.default_rng(6), 4000, 14
+    present, scores = [], []
+    for _ in range(20):
+        done = Traffic(users, looks, conversion=0.01).draw(20, rng)
+        for values in done.values():
+            values[:, 1, 200:] = 0
+        present.append(done["present"].sum(2))
+        scores.append(daily_scores(done))
+    number = np.concatenate(present)
+    looked = number.min(1) >= 100
+    for metric in METRICS:
+        z = np.where(looked, np.concatenate([one[metric] for one in scores]), 0.0)
+        wrong = (ConfidenceSequence(0.05, 4000.0).p_value(z, number.sum(1)) <= 0.05).any(1)
+        # By the arms' own variances alone it is more than half, of conversion.
+        assert wrong.mean() <= 0.05, metric
 
 
 @pytest.fixture(scope="module")
