@@ -60,6 +60,19 @@ def test_random_walks_leave_it_seldom_however_often_one_looks():
     assert fixed.mean() > 0.4
 
 
+@pytest.mark.parametrize(
+    ("arrive", "variance", "rate"),
+    [("new users alone", 1, 0.013), ("evenly, and come back", 2, 0.023), ("all on the first day", 1, 0.034)],
+)
+def test_users_who_come_back_make_it_wrong_more_often_but_seldom_enough(arrive, variance, rate):
+    days = np.arange(1.0, 91)
+    clock = days**variance  # variance of the sum that the walk is
+    users = np.full(90, 1000.0) if arrive == "all on the first day" else 1000 * days / 90
+    steps = np.random.default_rng(8).standard_normal((10_000, 90)) * np.sqrt(np.diff(clock, prepend=0))
+    wrong = (np.abs(steps.cumsum(1) / np.sqrt(clock)) > SEQUENCE.width(users)).any(1).mean()
+    assert wrong == pytest.approx(rate, abs=0.005) and wrong <= 0.05
+
+
 def test_numbers_of_users_are_arrays_too():
     users = np.array([10.0, 100.0])
     np.testing.assert_array_equal(SEQUENCE.width(users), [SEQUENCE.width(10.0), SEQUENCE.width(100.0)])
