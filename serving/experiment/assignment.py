@@ -38,7 +38,8 @@ def places(treatments: Sequence[Arm]) -> Mapping[str, Place]:
     [0, 1) is cut into equal rooms, one for each treatment in the order of the file. The first of each pair of rooms is
     filled from its left end, the second from its right end, so that the two grow towards each other. Where a part
     begins depends on no share, so a part that grows only takes from control and gives nobody away: who is in a
-    treatment stays in it as long as its share does not shrink, whatever becomes of the others.
+    treatment stays in it as long as its share does not shrink, whatever becomes of the others' shares. It does depend
+    on the number of treatments: a second one leaves the first where it is, further ones move others.
 
     Raises:
       ValueError: if a part would not fit: two treatments have all the room there is, and of more, each pair has its

@@ -25,7 +25,8 @@ class Experiment:
     ids (balanced), and another salt deals all of them anew (independent). Shares may grow while the experiment runs:
     `assignment.places` has why nobody then leaves a treatment. Do so by editing the shares and `start`, which begins
     the count anew: users met under other shares must not be mixed in (Simpson's paradox). Arms keep their order; one
-    that ends keeps its entry with share 0.
+    that ends keeps its entry with share 0. A second treatment may join later; a third and further ones move the places
+    of others, so that a new salt, which deals everybody anew, is the honest way to add them.
 
     Attributes:
       name: in the logs.
@@ -69,6 +70,11 @@ class Experiment:
             raise ValueError(f"`arms` names {HOLDOUT!r}, which those who are held out have; expected another name.")
         if self.control not in names:
             raise ValueError(f"`control` is {self.control!r}; expected one of the arms ({', '.join(names) or 'none'}).")
+        if self.holdout.share and self.holdout.salt == self.salt:
+            raise ValueError(
+                f"`holdout.salt` is {self.salt!r}, which `salt` is too; expected another one, since who is held out "
+                "would all come from the first treatment."
+            )
         total = sum(arm.share for arm in self.arms)
         if abs(total - 1) > assignment.TOLERANCE:
             raise ValueError(f"the shares of `arms` sum to {total:g}; expected 1.")

@@ -84,6 +84,12 @@ def test_one_treatment_grows_to_all_and_two_to_any_split():
         build(0.3, 0.4, 0.1)
 
 
+def test_a_second_treatment_moves_nobody_and_a_third_does():
+    one, two, three = (assigned(build(*shares)) for shares in ((0.3,), (0.3, 0.2), (0.3, 0.2, 0.1)))
+    assert (two[one == "t0"] == "t0").all() and (three[two == "t0"] == "t0").all()
+    assert (three[two == "t1"] != "t1").any()
+
+
 def test_visitors_are_known_by_their_session_or_get_control():
     experiment = build(1.0)
     assert experiment.arm("", "session").name == experiment.arm("session").name == "t0"
@@ -148,6 +154,7 @@ def test_the_example_is_whole_and_holds_what_it_says():
         ({"start": "soon"}, "`start`: 'soon' is no time; expected one such as 2024-06-03T08:00:00Z"),
         ({"salt": ""}, "expected a text for each"),
         ({"salt": None}, "`salt` is None; expected a text"),
+        ({"holdout": {"share": 0.1, "salt": "affinity-1"}}, "`holdout.salt` is 'affinity-1', which `salt` is too"),
         ({"holdout": {"share": -0.1}}, "`holdout.share` is -0.1; expected a number from 0 to 1"),
     ],
 )
