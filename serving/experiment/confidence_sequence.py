@@ -25,8 +25,8 @@ class ConfidenceSequence:
 
     For alpha = .05 it is 1.55 times as wide there as an interval that may be looked at once.
 
-    The theory is of users whose values are final when they are counted. Here the users of the first look bring what they
-    have done since to the second, so looks are less alike than it takes for granted, and errors more frequent than
+    The theory is of users whose values are final when they are counted. Here the users of the first look bring what
+    they have done since to the second, so looks are less alike than it takes for granted, and errors more frequent than
     with new users alone. What is left of alpha for looks that are never taken makes up for it: with all users there on
     the first day and a look on each of 90, alpha = .05 came to .034; with users who arrive evenly, to .023; with new
     users alone, to .013. `simulate` measures it on made-up traffic.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
+from serving.experiment import times
 from serving.experiment.interleaving import TEAMS
 
 
@@ -13,7 +13,7 @@ class Exposure:
     """One answer that a user of an experiment was shown.
 
     Attributes:
-      time: in seconds since 1970-01-01 UTC.
+      time: in seconds since 1970-01-01 UTC, at least 0.
       experiment: its name.
       arm: name of the arm that answered.
       user_id: of the user, or the session of a visitor, as the caller pseudonymised it; "" for nobody, which is not
@@ -37,8 +37,7 @@ class Exposure:
     teams: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.time):
-            raise ValueError(f"`time` is {self.time}; expected seconds since 1970.")
+        times.check(self.time)
         if not self.experiment or not self.arm or not self.request_id:
             raise ValueError("`experiment`, `arm` or `request_id` is empty; expected a text for each.")
         for name, values in (("propensities", self.propensities), ("teams", self.teams)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from serving.experiment import times
 from serving.experiment.metrics import CLICK, PURCHASE
 
 
@@ -13,7 +14,7 @@ class Outcome:
     """One thing a user did after an answer, or without one.
 
     Attributes:
-      time: in seconds since 1970-01-01 UTC.
+      time: in seconds since 1970-01-01 UTC, at least 0.
       kind: click or purchase.
       user_id: as in the exposures; "" where `request_id` says enough.
       request_id: of the answer that it follows from, if that is known; else it is the user's latest one before.
@@ -32,11 +33,12 @@ class Outcome:
     revenue: float = 0.0
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.time):
-            raise ValueError(f"`time` is {self.time}; expected seconds since 1970.")
+        times.check(self.time)
         if self.kind not in (CLICK, PURCHASE):
             raise ValueError(f"`kind` is {self.kind!r}; expected {CLICK} or {PURCHASE}.")
         if not self.user_id and not self.request_id:
             raise ValueError("`user_id` and `request_id` are empty; expected one of them.")
         if not (math.isfinite(self.revenue) and self.revenue >= 0):
             raise ValueError(f"`revenue` is {self.revenue}; expected an amount of at least 0.")
+        if self.revenue and self.kind != PURCHASE:
+            raise ValueError(f"`revenue` is {self.revenue} of a {self.kind}; expected it of a {PURCHASE} alone.")

@@ -64,7 +64,10 @@ def _text(name: str, value: Any) -> str:
 
 def _number(name: str, value: Any) -> float:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError(f"`{name}` is too large a number; expected a smaller one.") from None
     if isinstance(value, str):  # as CSV has it
         try:
             return float(value)

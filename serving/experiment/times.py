@@ -1,4 +1,4 @@
-"""Times as texts: ISO dates and times, UTC where they name no zone."""
+"""Times in seconds, and as texts: ISO dates and times, UTC where they name no zone."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import datetime
 
 #: Seconds of an hour and of a day.
 HOUR, DAY = 3600.0, 86400.0
+#: The year 10000, which no date can name.
+_END = 253402300800.0
 
 
 def seconds(text: str) -> float:
@@ -24,10 +26,10 @@ def seconds(text: str) -> float:
     return moment.timestamp()
 
 
-def iso(moment: float) -> str:
-    """The ISO time, to the second, of seconds since 1970-01-01 UTC."""
-    found = datetime.datetime.fromtimestamp(moment, datetime.timezone.utc)
-    return found.replace(microsecond=0, tzinfo=None).isoformat() + "Z"
+def check(moment: float) -> None:
+    """Raises a ValueError for what are no seconds since 1970: milliseconds are thousands of years ahead."""
+    if not 0 <= moment < _END:
+        raise ValueError(f"`time` is {moment}; expected seconds since 1970-01-01 UTC, before the year 10000.")
 
 
 def day(moment: float) -> str:

@@ -16,12 +16,15 @@ from serving.experiment.outcome import Outcome
 from serving.experiment.outcome_log import OutcomeLog
 
 EXPOSURE = Exposure(1717459199.5, "affinity", "canary", "ü7", "r1", ("a", "茶"), (0.5, 0.25), ("a", ""))
-#: Two threads write 40 lines each of 6,000 characters and more; the process says so and waits for the others.
+#: Two threads write 40 lines each of 6,000 characters and more, in pieces of at most 1,000, as a full disk or a signal
+#: may cut them; the process says that it is ready and waits for the others.
 WRITER = """
-import sys, threading
+import os, sys, threading
 from serving.experiment.exposure import Exposure
 from serving.experiment.exposure_log import ExposureLog
 log = ExposureLog(sys.argv[1])
+whole = os.write
+os.write = lambda descriptor, line: whole(descriptor, line[:1000])
 print("ready", flush=True)
 sys.stdin.readline()
 def write(thread):
@@ -99,10 +102,17 @@ def test_a_last_line_that_lacks_its_end_alone_counts(tmp_path):
         ('{"time": true, "kind": "click", "user_id": "u"}', "`time` holds True; expected a number"),
         ('{"time": "yesterday", "kind": "click", "user_id": "u"}', "'yesterday' is no time"),
         ('{"time": NaN, "kind": "click", "user_id": "u"}', "`time` is nan"),
+        (
+            '{"time": 1717459199500, "kind": "click", "user_id": "u"}',
+            "`time` is 1717459199500.0; expected seconds",
+        ),
+        ('{"time": -1, "kind": "click", "user_id": "u"}', "`time` is -1.0; expected seconds since 1970"),
+        ('{"time": 1, "kind": "click", "user_id": "u", "revenue": 5}', "`revenue` is 5.0 of a click; expected it of a"),
         ('{"time": 1, "kind": "view", "user_id": "u"}', "`kind` is 'view'; expected click or purchase"),
         ('{"time": 1, "kind": "click"}', "`user_id` and `request_id` are empty"),
         ('{"time": 1, "kind": "click", "user_id": 1.5}', "`user_id` holds 1.5; expected a text"),
         ('{"time": 1, "kind": "purchase", "user_id": "u", "revenue": -2}', "`revenue` is -2.0; expected an amount"),
+        (f'{{"time": 1{"0" * 400}, "kind": "click", "user_id": "u"}}', "`time` is too large a number"),
         ("[1]", "holds \\[1\\]; expected a JSON object"),
     ],
 )
@@ -119,6 +129,7 @@ def test_a_line_that_is_no_record_is_an_error_that_names_it(tmp_path, line, mess
         ({"propensities": (0.5,)}, "`propensities` has 1 values for 2 items; expected one each"),
         ({"propensities": (0.5, 0.0)}, "`propensities` holds 0.0; expected above 0 and at most 1"),
         ({"teams": ("a", "c")}, "`teams` holds 'c'; expected a, b or nothing"),
+        ({"time": 1717459199500.0}, "`time` is 1717459199500.0; expected seconds since 1970-01-01 UTC"),
         ({"request_id": ""}, "`request_id` is empty"),
     ],
 )
@@ -156,6 +167,42 @@ def test_tables_say_the_same_as_a_log(tmp_path):
     assert list(LogReader(tmp_path / "e.parquet", Exposure)) == [Exposure(0.0, "e", "a", "3", "r", ("x", "y"))]
 
 
+def test_tables_of_pandas_own_types_and_empty_cells(tmp_path):
+    table = pd.DataFrame(
+        {
+            "time": pd.array([1, 2], dtype="Int64"),
+            "kind": pd.array(["click", "purchase"], dtype="string"),
+            "user_id": pd.array([7, pd.NA], dtype="Int64"),
+            "request_id": pd.array([pd.NA, "r"], dtype="string"),
+            "revenue": pd.array([pd.NA, 2.5], dtype="Float64"),
+        }
+    )
+    table.to_parquet(tmp_path / "o.parquet")
+    expected = [Outcome(1.0, "click", "7"), Outcome(2.0, "purchase", "", "r", revenue=2.5)]
+    assert list(LogReader(tmp_path / "o.parquet", Outcome)) == expected
+
+
+def test_what_a_record_has_no_field_for_is_said_once(tmp_path):
+    for day in ("2024-06-03", "2024-06-04"):
+        (tmp_path / f"{day}.jsonl").write_text('{"time": 1, "kind": "click", "user_id": "u", "page": 1, "revenu": 2}\n')
+    reader = LogReader(tmp_path, Outcome)
+    assert len(list(reader)) == 2
+    assert reader.notes == [f"{tmp_path}: `page`, `revenu` passed over; Outcome has no such field."]
+    (tmp_path / "o.csv").write_text("time,kind,user_id,userid\n1,click,u,v\n")
+    reader = LogReader(tmp_path / "o.csv", Outcome)
+    assert len(list(reader)) == 1 and reader.notes[0].endswith(
+        "o.csv: `userid` passed over; Outcome has no such field."
+    )
+
+
+def test_of_many_torn_lines_a_few_are_named(tmp_path):
+    lines = ['{"time": 1, "kind": "click", "user_id": "u"}', *['{"time"'] * 1207]
+    (tmp_path / "o.jsonl").write_text("\n".join(lines))
+    reader = LogReader(tmp_path / "o.jsonl", Outcome)
+    assert len(list(reader)) == 1
+    assert reader.notes == [f"{tmp_path / 'o.jsonl'}: lines 2, 3, 4, 5, 6 and 1,202 more are torn and passed over."]
+
+
 def test_what_is_no_log_at_all(tmp_path):
     with pytest.raises(ExperimentError, match="nothing: is not there; expected a folder"):
         LogReader(tmp_path / "nothing", Outcome)
@@ -167,6 +214,9 @@ def test_what_is_no_log_at_all(tmp_path):
     (tmp_path / "o.parquet").write_text("no")
     with pytest.raises(ExperimentError, match=r"o\.parquet: cannot be read"):
         list(LogReader(tmp_path / "o.parquet", Outcome))
+    (tmp_path / "o.csv.gz").write_bytes(gzip.compress(b"time,kind\n" * 1000)[:-20])
+    with pytest.raises(ExperimentError, match=r"o\.csv\.gz: cannot be read"):
+        list(LogReader(tmp_path / "o.csv.gz", Outcome))
     (tmp_path / "o.csv").write_text("time,kind,user_id\n1,click,u\n2,view,u\n")
     with pytest.raises(ExperimentError, match=r"o\.csv: row 2: `kind` is 'view'"):
         list(LogReader(tmp_path / "o.csv", Outcome))
