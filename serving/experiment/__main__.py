@@ -4,7 +4,7 @@
         [--interleaving [--credit click|purchase]]
     python -m serving.experiment power --baseline 0.05 --lift 0.1 --power 0.8
     python -m serving.experiment off_policy --config FILE --exposures PATH --outcomes PATH --policy PATH
-        [--reward click|purchase|revenue_per_user] [--positions K] [--clip W] [--until TIME] [--json]
+        [--reward click|purchase|revenue] [--positions K] [--clip W] [--until TIME] [--json]
     python -m serving.experiment simulate [--runs 1000] [--days 14] [--baseline 0.2] [--lift 0.4] [--seed 1]
 
 A log is a folder of .jsonl files (`ExposureLog`, `OutcomeLog`), one such file, or a table. Exits with 0, or with 1 and
@@ -84,9 +84,9 @@ def _power(options: argparse.Namespace) -> None:
 
 
 def _simulate(options: argparse.Namespace) -> None:
-    for name in ("runs", "days"):
-        if getattr(options, name) < 1:
-            raise ExperimentError(f"--{name} is {getattr(options, name)}; expected at least 1.")
+    for name, least in (("runs", 1), ("days", 1), ("seed", 0)):
+        if getattr(options, name) < least:
+            raise ExperimentError(f"--{name} is {getattr(options, name)}; expected at least {least}.")
     needed = users_needed(options.baseline, options.lift, options.power, options.alpha)
     runs: dict[str, Any] = {}
     for name, users, lift in (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,12 +94,16 @@ def collect(
     hours = f"{experiment.analysis.attribution_hours:g}"
     passed[f"outcome{{s}} more than {hours} h after the answer"] += int(over.sum())
     done = done[~(early | before | over)].reset_index(drop=True)
-    notes = tuple(
+    return Answers(table, done[["kind", "item", "revenue", "row"]], not_counted(passed))
+
+
+def not_counted(numbers: Mapping[str, int]) -> tuple[str, ...]:
+    """A note for each reason of which there is at least one; `{s}` in it is where the plural's ending goes."""
+    return tuple(
         f"Not counted: {number:,} {reason.replace('{s}', '' if number == 1 else 's')}."
-        for reason, number in passed.items()
+        for reason, number in numbers.items()
         if number
     )
-    return Answers(table, done[["kind", "item", "revenue", "row"]], notes)
 
 
 def _rows(exposures: pd.DataFrame, outcomes: pd.DataFrame) -> np.ndarray:

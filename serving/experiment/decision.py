@@ -110,7 +110,8 @@ def judge(experiment: Experiment, report: Report, arm: str = "") -> Decision:
         )
     for name, number in users.items():
         if number < analysis.least_users:
-            return decision(WAIT, f"{name} has {number:,} users; expected at least {analysis.least_users:,}.")
+            have = f"{number:,} user{'' if number == 1 else 's'}"
+            return decision(WAIT, f"{name} has {have}; expected at least {analysis.least_users:,}.")
     for metric, found in evidence.items():
         if found.high is not None and found.high < 0:
             return decision(ROLLBACK, f"{metric} of {arm} loses more than {found.margin:.1%}: {_said(found)}.")

@@ -65,17 +65,16 @@ def observe(
         bought=("bought", "any"),
         revenue=("revenue", "sum"),
     )
-    notes = list(found.notes)
     compared = {arm.name for arm in experiment.arms if arm.share > 0} | {HOLDOUT}
     crossed = users["arms"] > 1
     strange = ~crossed & ~users["arm"].isin(compared)
-    if crossed.any():
-        notes.append(
-            f"{crossed.sum():,} users met in two arms are left out; expected none while shares stay as they are "
-            "(a change of shares needs a new `start`)."
-        )
-    if strange.any():
-        names = ", ".join(sorted(users.loc[strange, "arm"].unique()))
-        notes.append(f"{strange.sum():,} users of arms without a share ({names}) are left out.")
+    names = ", ".join(sorted(users.loc[strange, "arm"].unique()))
+    notes = answers.not_counted(
+        {
+            "user{s} met in two arms; expected none while shares stay as they are (a change of shares needs a new "
+            "`start`)": int(crossed.sum()),
+            f"user{{s}} of arms without a share ({names})": int(strange.sum()),
+        }
+    )
     days = (shown["time"].iloc[-1] - shown["time"].iloc[0]) / times.DAY if len(shown) else 0.0
-    return Observations(users[~(crossed | strange)].drop(columns="arms"), days, tuple(notes))
+    return Observations(users[~(crossed | strange)].drop(columns="arms"), days, found.notes + notes)

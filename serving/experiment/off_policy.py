@@ -12,13 +12,13 @@ from serving.experiment import answers, off_policy_estimators
 from serving.experiment.errors import ExperimentError
 from serving.experiment.experiment import Experiment
 from serving.experiment.exposure import Exposure
-from serving.experiment.metrics import CLICK, PURCHASE, REVENUE
+from serving.experiment.metrics import CLICK, PURCHASE
 from serving.experiment.off_policy_estimators import Value, Weighted
 from serving.experiment.outcome import Outcome
 from serving.experiment.policy_answer import PolicyAnswer
 
-#: What an item earns: 1 if it was clicked, 1 if it was bought, or its revenue.
-REWARDS = (CLICK, PURCHASE, REVENUE)
+#: What an item earns: 1 if it was clicked, 1 if it was bought, or what was paid for it.
+REWARDS = (CLICK, PURCHASE, "revenue")
 
 
 @dataclass(frozen=True)
@@ -82,13 +82,16 @@ def evaluate(
       outcomes: those with the id of an item that the answer showed count.
       policy: what the other policy answers to the same requests; others do not count.
       until: seconds since 1970-01-01 UTC; what is later, or at that moment, does not count.
-      reward: click, purchase or revenue_per_user.
+      reward: of `REWARDS`.
       positions: K; shorter answers do not count.
       clip: largest weight.
 
     Raises:
-      ExperimentError: if nothing is left, or the policy's answers do not fit the log.
+      ExperimentError: if nothing is left, the policy's answers do not fit the log, or an argument is none of what it
+        may be.
     """
+    if reward not in REWARDS:
+        raise ExperimentError(f"`reward` is {reward!r}; expected one of {', '.join(REWARDS)}.")
     if positions < 1 or not clip > 0:
         raise ExperimentError(f"`positions` is {positions} and `clip` {clip:g}; expected at least 1, and above 0.")
     found = answers.collect(
@@ -99,7 +102,6 @@ def evaluate(
         lambda one: "" if one.propensities else "without propensities",
         whole=True,
     )
-    notes = list(found.notes)
     asked: dict[str, PolicyAnswer] = {}
     for answer in policy:
         if answer.request_id in asked:
@@ -115,21 +117,28 @@ def evaluate(
             short += 1
         else:
             kept.append((row, exposure, other))
-    if missing:
-        notes.append(f"Not counted: {missing:,} answers that the policy has none for.")
-    if short:
-        notes.append(f"Not counted: {short:,} answers of fewer than {positions} items, in the log or of the policy.")
     if not kept:
         raise ExperimentError(
-            f"no exposure of {experiment.name} has propensities, {positions} items and an answer of the policy; "
-            "expected some."
+            f"no exposure of {experiment.name} has propensities, an answer of the policy, and {positions} or more "
+            "items in both; expected some."
         )
+    notes = answers.not_counted(
+        {
+            "answer{s} that the policy has none for": missing,
+            f"answer{{s}} of fewer than {positions} items, in the log or of the policy": short,
+        }
+    )
     shape = (len(kept), positions)
     weights = np.empty(shape)
     for number, (_, exposure, answer) in enumerate(kept):
         weights[number] = _chances(exposure, answer, positions) / np.array(exposure.propensities[:positions])
     rewards = _rewards(found, kept, reward, shape)
     users = np.unique([exposure.user_id for _, exposure, _ in kept], return_inverse=True)[1]
+    blind = [str(place) for place, weight in enumerate(weights.sum(0), start=1) if not weight]
+    if blind:
+        notes += (
+            f"Nothing that the policy shows is in the log at position {', '.join(blind)}: IPS and SNIPS count 0 there.",
+        )
     log = Weighted(np.minimum(weights, clip), rewards, users, *_predictions(kept, positions))
     alpha = experiment.analysis.alpha
     return OffPolicy(
@@ -146,7 +155,7 @@ def evaluate(
         tuple(weights.mean(0).tolist()),
         float(weights.max()),
         float((weights > clip).mean()),
-        tuple(notes),
+        found.notes + notes,
     )
 
 
@@ -176,10 +185,10 @@ def _rewards(
             continue
         shown = kept[number][1].item_ids[: shape[1]]
         if item in shown:
-            if reward == REVENUE:
-                rewards[number, shown.index(item)] += revenue
-            else:
+            if reward in (CLICK, PURCHASE):
                 rewards[number, shown.index(item)] = 1
+            else:
+                rewards[number, shown.index(item)] += revenue
     return rewards
 
 

@@ -37,16 +37,16 @@ def to_json(content: Any) -> str:
     return json.dumps(plain(content), allow_nan=False)
 
 
-def console() -> Console:
-    """Prints to the standard output, wide enough for the tables."""
-    made = Console(highlight=False, soft_wrap=True)
+def _console() -> Console:
+    """Prints to the standard output, wide enough for the tables; brackets in names are no markup."""
+    made = Console(highlight=False, markup=False, soft_wrap=True)
     made.width = max(made.width, _WIDTH)
     return made
 
 
 def print_report(report: Report, decisions: Sequence[Decision]) -> None:
     """The arms, their differences to control, the sample ratio, what to do, and what does not count."""
-    out, percent = console(), f"{1 - report.alpha:.4g}"
+    out, percent = _console(), f"{1 - report.alpha:.4g}"
     ratio = report.sample_ratio
     out.print(f"Experiment {report.experiment}, {report.days:.1f} days; intervals cover with probability {percent}.\n")
     arms = Table("arm", "users", "expected", *METRICS, box=None)
@@ -84,7 +84,7 @@ def print_report(report: Report, decisions: Sequence[Decision]) -> None:
 
 def print_preference(found: Preference) -> None:
     """What users prefer, and how sure that is."""
-    out = console()
+    out = _console()
     out.print(
         f"Experiment {found.experiment}, interleaved: {found.answers:,} answers to {found.users:,} users; by "
         f"{found.credit}s, {found.for_a:,} are for a (control), {found.for_b:,} for b (treatment), {found.ties:,} for "
@@ -103,7 +103,7 @@ def print_preference(found: Preference) -> None:
 
 def print_off_policy(found: OffPolicy) -> None:
     """The policies' values, and how much the log says of them."""
-    out = console()
+    out = _console()
     out.print(
         f"Experiment {found.experiment}: {found.reward} of the first {found.positions} positions, {found.answers:,} "
         f"answers to {found.users:,} users.\n"
@@ -130,11 +130,13 @@ def print_off_policy(found: OffPolicy) -> None:
 
 def _notes(out: Console, notes: Iterable[str]) -> None:
     for note in notes:
-        out.print(note, markup=False)
+        out.print(note)
 
 
 def _interval(low: float | None, high: float | None) -> str:
-    return "(no variance)" if low is None or high is None else f"({low:.4g} to {high:.4g})"
+    if low is None or high is None or math.isnan(low):
+        return "(no variance)"
+    return f"({low:.4g} to {high:.4g})"
 
 
 def _p(value: float | None) -> str:

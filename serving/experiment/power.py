@@ -63,7 +63,7 @@ def users_needed(
             raise ExperimentError(f"`{name}` is {value:g}; expected between 0 and 1.")
     if power <= alpha:
         raise ExperimentError(f"`power` is {power:g} and `alpha` {alpha:g}; expected more than alpha.")
-    if not lift or not baseline:
+    if not (math.isfinite(baseline * lift) and baseline * lift):
         raise ExperimentError(f"`baseline` is {baseline:g} and `lift` {lift:g}; expected an effect other than 0.")
     if deviation is None:
         if not (0 < baseline < 1 and 0 < changed < 1):

@@ -13,10 +13,11 @@ from statsmodels.stats import proportion
 from models import features
 from serving.experiment import answers, estimates
 from serving.experiment import report as report_lib
+from serving.experiment.errors import ExperimentError
 from serving.experiment.experiment import Experiment
 from serving.experiment.exposure import Exposure
 from serving.experiment.interleaving import TEAMS
-from serving.experiment.metrics import CLICK
+from serving.experiment.metrics import CLICK, PURCHASE
 from serving.experiment.outcome import Outcome
 
 
@@ -77,9 +78,14 @@ def preference(
       until: seconds since 1970-01-01 UTC; what is later, or at that moment, does not count.
       credit: kind of outcomes that count: click or purchase.
 
+    Raises:
+      ExperimentError: for another `credit`.
+
     Source: Chapelle, Joachims, Radlinski and Yue, Large-Scale Validation and Analysis of Interleaved Search Evaluation,
     TOIS 2012.
     """
+    if credit not in (CLICK, PURCHASE):
+        raise ExperimentError(f"`credit` is {credit!r}; expected {CLICK} or {PURCHASE}.")
     found = answers.collect(
         experiment, exposures, outcomes, until, lambda one: "" if one.teams else "without `teams`", whole=True
     )
@@ -100,10 +106,7 @@ def preference(
     # Spread around 0, where the mean is without a preference: around their own mean, users who all agree have none.
     error = float(np.sqrt(np.square(signs).mean() / len(signs))) if decided else 0.0
     sequential = estimates.sequential(float(signs.mean()) if decided else 0.0, error, len(signs), judged)
-    strange = sum(team is None for team in teams)
-    notes = found.notes + (
-        (f"Not counted: {strange:,} {credit}s on items that the answer did not show.",) * bool(strange)
-    )
+    strange = answers.not_counted({f"{credit}{{s}} without an item that the answer showed": teams.count(None)})
     return Preference(
         experiment.name,
         credit,
@@ -119,7 +122,7 @@ def preference(
         high,
         float(stats.binomtest(for_b, decided).pvalue) if decided else None,
         *sequential,
-        notes,
+        found.notes + strange,
     )
 
 

@@ -15,8 +15,8 @@ from serving.experiment.traffic import Traffic
 
 #: What users did that a metric divides by what.
 _RATIOS = {CTR: ("clicked", "answers"), CONVERSION: ("bought", "present"), REVENUE: ("revenue", "present")}
-#: Runs that are drawn at once; what they take in memory is some 40 bytes for each of their users and days.
-_CHUNK = 20
+#: Users times days that are drawn at once, of all arms and runs; each takes some 150 bytes of memory meanwhile.
+_AT_ONCE = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,9 @@ def simulate(traffic: Traffic, runs: int, seed: int, alpha: float = 0.05, least_
     sequence = ConfidenceSequence(alpha, 2.0 * traffic.users)
     parts: dict[str, list[np.ndarray]] = {metric: [] for metric in METRICS}
     users_parts = []
-    for start in range(0, runs, _CHUNK):
-        done = traffic.draw(min(_CHUNK, runs - start), rng)
+    at_once = max(_AT_ONCE // (2 * traffic.users * traffic.days), 1)
+    for start in range(0, runs, at_once):
+        done = traffic.draw(min(at_once, runs - start), rng)
         users_parts.append(done["present"].sum(2))
         for metric, scores in daily_scores(done).items():
             parts[metric].append(scores)

@@ -10,6 +10,7 @@ from hypothesis import given
 from scipy import stats
 
 from serving.experiment.confidence_sequence import ConfidenceSequence
+from serving.experiment.errors import ExperimentError
 from serving.experiment.interleaving import interleave
 from serving.experiment.outcome import Outcome
 from serving.experiment.preference import preference
@@ -98,10 +99,12 @@ def test_the_preference_by_hand(experiment, logs):
     assert found.sequential_p_value == pytest.approx(sequence.p_value(0.2 / np.sqrt(0.6 / 5), 5.0))
     assert set(found.notes) == {
         "Not counted: 1 exposure without `teams`.",
-        "Not counted: 1 clicks on items that the answer did not show.",
+        "Not counted: 1 click without an item that the answer showed.",
     }
     bought = preference(experiment, *logs, credit="purchase")
     assert (bought.for_a, bought.for_b, bought.credits_b) == (0, 1, 1)
+    with pytest.raises(ExperimentError, match="`credit` is 'view'; expected click or purchase"):
+        preference(experiment, *logs, credit="view")
 
 
 def test_nobody_and_no_preference(experiment, logs):

@@ -119,6 +119,30 @@ def test_the_report_on_interleaved_answers(files, capsys):
     assert f"Not counted: {USERS} exposures with two rankers interleaved." in json.loads(out)["notes"]
 
 
+def test_experiments_that_nobody_or_one_user_has_met(tmp_path, capsys):
+    arms = [{"name": "[red]old", "model": "ranker", "share": 0.5}, {"name": "new", "model": "ranker", "share": 0.5}]
+    config = {**CONFIG, "control": "[red]old", "arms": arms, "holdout": {}}
+    (tmp_path / "e.yaml").write_text(yaml.safe_dump(config))
+    exposures, _ = ExposureLog(tmp_path / "plain"), OutcomeLog(tmp_path / "outcomes")
+    status, out, _ = run(capsys, "report", *logs(tmp_path))
+    assert status == 0 and "new: wait; [red]old has 0 users; expected at least 100." in out
+    assert "Sample ratio: too few users to say." in out and "plain: holds no .jsonl file yet." in out
+    status, out, _ = run(capsys, "report", *logs(tmp_path), "--json")
+    found = json.loads(out)
+    assert (found["arms"], found["differences"], found["days"]) == ({}, {}, 0)
+    status, out, _ = run(capsys, "report", *logs(tmp_path), "--interleaving")
+    assert status == 0 and "0 answers to 0 users" in out and "(no variance)" in out
+    (tmp_path / "policy.jsonl").write_text('{"request_id": "r", "item_ids": ["x"]}\n')
+    off_policy = ("off_policy", *logs(tmp_path), "--policy", tmp_path / "policy.jsonl")
+    status, out, err = run(capsys, *off_policy)
+    assert (status, out) == (1, "") and err.startswith("error: no exposure of e has propensities")
+    exposures.write(Exposure(1717372800.0, "e", "[red]old", "u", "r", ("x",), (0.5,)))
+    status, out, _ = run(capsys, "report", *logs(tmp_path))
+    assert status == 0 and "0 (no variance)" in out and "[red]old has 1 user; expected at least 100." in out
+    status, out, _ = run(capsys, *off_policy)
+    assert status == 0 and "(no variance)" in out and "nan" not in out
+
+
 def test_off_policy(files, capsys):
     arguments = (*logs(files), "--policy", files / "policy.jsonl")
     _, out, _ = run(capsys, "off_policy", *arguments, "--json")
@@ -159,6 +183,7 @@ def test_what_cannot_be_done_is_one_sentence(files, capsys, change, message):
 
 def test_simulate_needs_runs_and_users(capsys):
     assert run(capsys, "simulate", "--runs", 0) == (1, "", "error: --runs is 0; expected at least 1.\n")
+    assert run(capsys, "simulate", "--seed", -1) == (1, "", "error: --seed is -1; expected at least 0.\n")
     status, _, err = run(capsys, "simulate", "--lift", 2.0)
     assert status == 1 and "each arm of the simulation has 22 users; expected at least 100" in err
 

@@ -90,9 +90,9 @@ def test_what_is_no_part_of_the_comparison_is_left_out_and_said(experiment, show
         "Not counted: 1 exposure with the request id of an earlier one.",
         "Not counted: 1 outcome not before `until`.",
         "Not counted: 1 outcome logged twice, word for word.",
-        "1 users met in two arms are left out; expected none while shares stay as they are (a change of shares needs a "
+        "Not counted: 1 user met in two arms; expected none while shares stay as they are (a change of shares needs a "
         "new `start`).",
-        "1 users of arms without a share (gone) are left out.",
+        "Not counted: 1 user of arms without a share (gone).",
     }
 
 

@@ -141,15 +141,22 @@ def test_slates_of_the_logs_by_hand(experiment, logs):
     assert found.mean_weight == pytest.approx((5, 2)) and found.largest_weight == pytest.approx(10)
     assert set(found.notes) == {
         "Not counted: 1 exposure without propensities.",
-        "Not counted: 1 answers that the policy has none for.",
-        "Not counted: 1 answers of fewer than 2 items, in the log or of the policy.",
+        "Not counted: 1 answer that the policy has none for.",
+        "Not counted: 1 answer of fewer than 2 items, in the log or of the policy.",
     }
     clipped = evaluate(experiment, *logs, policy, positions=2, clip=3)
     assert clipped.ips.value == pytest.approx(3 / 2) and clipped.clipped == 0.5 and clipped.largest_weight == 10
-    bought = evaluate(experiment, *logs, [PolicyAnswer("r1", ("x",))], reward="revenue_per_user")
+    bought = evaluate(experiment, *logs, [PolicyAnswer("r1", ("x",))], reward="revenue")
     assert bought.ips.value == pytest.approx(7 / 0.5) and bought.logged.value == 7
     assert np.isnan(bought.ips.standard_error)
     assert evaluate(experiment, *logs, [PolicyAnswer("r1", ("x",))], reward="purchase").ips.value == pytest.approx(2)
+
+
+def test_what_the_log_says_nothing_of_is_said(experiment, logs):
+    policy = [PolicyAnswer(request, ("q", items)) for request, items in (("r1", "y"), ("r2", "z"), ("r5", "q"))]
+    found = evaluate(experiment, *logs, policy, positions=2)
+    assert found.mean_weight[0] == 0 < found.mean_weight[1]
+    assert found.notes[-1].endswith("is in the log at position 1: IPS and SNIPS count 0 there.")
 
 
 def test_a_policy_that_draws_and_a_model_by_hand(experiment, logs):
@@ -167,7 +174,7 @@ def test_a_policy_that_draws_and_a_model_by_hand(experiment, logs):
 @pytest.mark.parametrize(
     ("policy", "options", "message"),
     [
-        ([], {}, "no exposure of affinity has propensities, 1 items and an answer of the policy"),
+        ([], {}, "no exposure of affinity has propensities, an answer of the policy, and 1 or more items in both"),
         ([PolicyAnswer("r1", ("x",))] * 2, {}, "the policy answers r1 twice"),
         ([PolicyAnswer("r1", probabilities=(1.0,))], {}, "answer to r1 has 1 `probabilities` for 2 items"),
         (
@@ -175,6 +182,7 @@ def test_a_policy_that_draws_and_a_model_by_hand(experiment, logs):
             {},
             "r1 has 0 `predicted` and 0",
         ),
+        ([PolicyAnswer("r1", ("x",))], {"reward": "revenue_per_user"}, "expected one of click, purchase, revenue"),
         ([PolicyAnswer("r1", ("x",))], {"positions": 0}, "`positions` is 0"),
         ([PolicyAnswer("r1", ("x",))], {"clip": 0.0}, "`clip` 0; expected at least 1, and above 0"),
     ],

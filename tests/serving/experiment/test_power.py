@@ -39,6 +39,7 @@ def test_looking_every_day_takes_at_most_so_many_more():
     [
         ({"baseline": 0.6, "lift": 1.0}, "`baseline` is 0.6, with the lift 1.2; expected both between 0 and 1"),
         ({"baseline": 0.1, "lift": 0.0}, "`lift` 0; expected an effect other than 0"),
+        ({"baseline": 3.0, "lift": math.nan, "deviation": 1.0}, "`lift` nan; expected an effect other than 0"),
         ({"baseline": 0.1, "lift": 0.1, "power": 1.0}, "`power` is 1; expected between 0 and 1"),
         ({"baseline": 0.1, "lift": 0.1, "power": 0.01}, "expected more than alpha"),
         ({"baseline": 0.1, "lift": 0.1, "share": 0.0}, "`share` is 0"),
