@@ -27,8 +27,8 @@ class DailyLog:
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = pathlib.Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._folder = pathlib.Path(folder)
+        self._folder.mkdir(parents=True, exist_ok=True)
 
     def append(self, time: float, record: Mapping[str, Any]) -> None:
         """Writes one line to the file of the day of `time` (seconds since 1970-01-01 UTC).
@@ -39,7 +39,7 @@ class DailyLog:
         """
         line = json.dumps(record, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
         # A descriptor for each line: nothing to close or to rotate, and the lock holds between threads too.
-        descriptor = os.open(self.folder / f"{times.day(time)}{ENDING}", os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o640)
+        descriptor = os.open(self._folder / f"{times.day(time)}{ENDING}", os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o640)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             size = os.fstat(descriptor).st_size

@@ -34,7 +34,7 @@ class SampleRatio:
     Attributes:
       expected, observed: users by arm.
       p_value: None with too few users to say.
-      alarm: below .001.
+      alarm: below .001, so low because the test is one of a single look, and reports are asked for many times.
 
     Source: Fabijan et al., Diagnosing Sample Ratio Mismatch in Online Controlled Experiments, KDD 2019.
     """

@@ -175,10 +175,18 @@ def test_what_is_no_configuration_at_all(tmp_path):
             Experiment.read(tmp_path / "e.yaml")
 
 
-def test_who_asks_and_logs_needs_neither_tensorflow_nor_pandas():
-    code = (
-        "import sys, serving.experiment.experiment, serving.experiment.exposure_log, serving.experiment.outcome_log;"
-        "print(sorted({'tensorflow', 'pandas', 'statsmodels', 'scipy'} & set(sys.modules)))"
-    )
+@pytest.mark.parametrize(
+    ("modules", "heavy"),
+    [
+        (
+            ("experiment", "exposure_log", "outcome_log", "interleaving"),
+            {"tensorflow", "pandas", "statsmodels", "scipy"},
+        ),
+        (("__main__", "decision"), {"tensorflow"}),
+    ],
+)
+def test_who_asks_and_logs_needs_no_pandas_and_who_reports_no_tensorflow(modules, heavy):
+    imports = ", ".join(f"serving.experiment.{module}" for module in modules)
+    code = f"import sys, {imports}; print(sorted(set({sorted(heavy)!r}) & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
