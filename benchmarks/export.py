@@ -37,9 +37,9 @@ import yaml
 from benchmarks import predictions, quality, variants
 from benchmarks.protocol import Protocol
 from benchmarks.servable import BATCH, Servable, ServableError
-from models import features
+from models import features, settings_reader
 from serving.results import Recommendation
-from tfx_pipeline import local_runner, pipeline, settings_reader, source_hash
+from tfx_pipeline import local_runner, pipeline, source_hash
 from tfx_pipeline import settings as settings_lib
 from tfx_pipeline.export_settings import ExportSettings
 from tfx_pipeline.raw_tables.read import read

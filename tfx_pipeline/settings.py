@@ -17,14 +17,14 @@ import pathlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from models import features, registry
+from models import features, registry, settings_reader
 from models.options import LossOptions, ModelOptions, QueryOptions, choice, number
+from models.settings_reader import SettingsError
 from models.training_options import AdversarialOptions, ContrastiveOptions
 from serving import contract
 from serving.privacy.settings import PrivacySettings
-from tfx_pipeline import settings_checks, settings_reader, tasks
+from tfx_pipeline import settings_checks, tasks
 from tfx_pipeline.export_settings import ExportSettings
-from tfx_pipeline.settings_reader import SettingsError
 from tfx_pipeline.tagging.settings import TaggingSettings
 from tfx_pipeline.text_settings import AugmentationSettings, TextTrainingSettings
 from tfx_pipeline.warm_start_settings import WarmStartSettings

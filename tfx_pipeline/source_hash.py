@@ -27,9 +27,9 @@ PACKAGES = ("models", "serving", "tfx_pipeline")
 
 #: Modules that say nothing about a component's result: settings arrive as values, progress is what a person sees.
 SILENT = (
+    "models.settings_reader",
     "tfx_pipeline.settings",
     "tfx_pipeline.settings_checks",
-    "tfx_pipeline.settings_reader",
     "tfx_pipeline.progress",
 )
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 from tfx.dsl.io import fileio
 
+from models.settings_reader import SettingsError
 from tfx_pipeline.example_gen.decision import Decision
 from tfx_pipeline.settings import AugmentationSettings
-from tfx_pipeline.settings_reader import SettingsError
 
 #: From a text to texts that say the same, such as translations there and back.
 Hook = Callable[[str], Iterable[str]]

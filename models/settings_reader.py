@@ -1,4 +1,11 @@
-"""Strict reading of settings: from YAML to frozen dataclasses, with one sentence for what cannot be used."""
+"""Strict reading of settings: from YAML to frozen dataclasses, with one sentence for what cannot be used.
+
+`read` makes a dataclass of a file. Where files are merged first, `read_yaml`, `merge` and `build` are its steps.
+
+A dataclass says what it takes: by annotations (`str`, `bool`, `int`, `float`, dataclasses, tuples and dicts of such),
+by what `models.options` puts into its fields, by defaults (a field without one must be there), and by what its
+`__post_init__` raises a ValueError for.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +16,44 @@ import pathlib
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from models import options
 
+Settings = TypeVar("Settings")
+
 
 class SettingsError(ValueError):
     """A configuration that cannot be used; the message is one sentence for a person."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is there twice, of which YAML would keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise _TwiceError(f"`{key.value}` is there twice, again in line {key.start_mark.line + 1}")
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+class _TwiceError(ValueError):
+    pass
+
+
+def read(kind: type[Settings], path: pathlib.Path) -> Settings:
+    """The dataclass `kind` from a YAML file.
+
+    Raises:
+      SettingsError: as `read_yaml` and `build`.
+    """
+    settings: Settings = build(kind, read_yaml(path), str(path))
+    return settings
 
 
 def plain(value: Any) -> Any:
@@ -33,7 +69,7 @@ def read_yaml(path: pathlib.Path) -> dict[str, Any]:
     """The mapping in a YAML file.
 
     Raises:
-      SettingsError: if the file cannot be read, or holds something else.
+      SettingsError: if the file cannot be read, has a key twice, or holds something else.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -42,7 +78,9 @@ def read_yaml(path: pathlib.Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise SettingsError(f"{path}: is not UTF-8; expected a YAML file in UTF-8.") from None
     try:
-        content = yaml.safe_load(text)
+        content = yaml.load(text, _Loader)
+    except _TwiceError as error:
+        raise SettingsError(f"{path}: {error}; expected it once.") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
@@ -73,7 +111,8 @@ def build(kind: Any, content: dict[str, Any], origin: str, prefix: str = "") -> 
       prefix: what stands before a key's name in errors, such as `train.`.
 
     Raises:
-      SettingsError: for an unknown key, or a value of the wrong type or outside its bounds.
+      SettingsError: for an unknown key, a missing one, a value of the wrong type or outside its bounds, and what the
+        dataclass refuses itself.
     """
     hints = typing.get_type_hints(kind)
     fields = {field.name: field for field in dataclasses.fields(kind)}
@@ -84,7 +123,13 @@ def build(kind: Any, content: dict[str, Any], origin: str, prefix: str = "") -> 
             known = ", ".join(sorted(fields))
             raise SettingsError(f"{origin}: unknown key `{name}`; expected one of {known}.")
         values[key] = convert(hints[key], value, origin, name, fields[key].metadata)
-    return kind(**values)
+    for key, field in fields.items():
+        if key not in values and field.default is field.default_factory is dataclasses.MISSING:
+            raise SettingsError(f"{origin}: `{prefix}{key}` is missing.")
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise SettingsError(f"{origin}: {error}") from None
 
 
 def convert(
@@ -104,7 +149,11 @@ def convert(
         if not isinstance(value, (list, tuple)):
             raise wrong("a list")
         inner = typing.get_args(hint)[0]
-        return tuple(convert(inner, item, origin, name, bounds) for item in value)
+        numbered = dataclasses.is_dataclass(inner)  # of single values, the value says which is meant
+        return tuple(
+            convert(inner, item, origin, f"{name}[{place}]" if numbered else name, bounds)
+            for place, item in enumerate(value)
+        )
     if shape is dict:
         if not isinstance(value, dict):
             raise wrong("a mapping")
