@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import pathlib
+import typing
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Generic
@@ -37,7 +37,7 @@ class LogReader(Generic[Record]):
 
     def __init__(self, path: str | os.PathLike[str], kind: type[Record]) -> None:
         self._path, self._kind = pathlib.Path(path), kind
-        self._names = frozenset(field.name for field in dataclasses.fields(kind))  # type: ignore[arg-type]
+        self._names = typing.get_type_hints(kind).keys()
         self._unknown: set[str] = set()
         #: What the last run through the log passed over.
         self.notes: list[str] = []
