@@ -96,6 +96,18 @@ class Hardware:
     name: str
     policy: str
 
+    @property
+    def has_gpu(self) -> bool:
+        """Whether it is one, or several."""
+        return "GPU" in self.name
+
+    def said_for(self, train: settings_module.TrainSettings) -> str:
+        """The name, and what of the settings has no effect on it."""
+        idle = [f"train.{name}" for name in ("mixed_precision", "xla") if getattr(train, name) and not self.has_gpu]
+        if not idle:
+            return self.name
+        return f"{self.name}; {' and '.join(idle)} {'is' if len(idle) == 1 else 'are'} for a GPU and left out"
+
 
 def run_fn(fn_args: FnArgs) -> None:
     """Called by TFX's Trainer for the task `ranking`; see `run`."""
@@ -221,7 +233,7 @@ def fit(
     train = settings.train
     tf.keras.utils.set_random_seed(train.seed)
     hardware = hardware_of(train)
-    print(f"  training on {hardware.name}", flush=True)
+    print(f"  training on {hardware.said_for(train)}", flush=True)
     until = None if final else inputs.first_request_day(data.eval_files, data.transform)
     catalogue = inputs.read_catalogue(data.catalogue_files, data.transform, settings, until_day=until)
     relations = catalogue.table.relations
@@ -337,7 +349,7 @@ def _train(
         model.training_step = make_training_step(train, model)
         # The rate follows the planned number of epochs, also in a final fit that ends earlier: same epochs, same rates.
         optimizer = make_optimizer(train, steps * train.epochs, model.rate_factors())
-        model.compile(optimizer=optimizer, jit_compile=train.xla and "GPU" in hardware.name)
+        model.compile(optimizer=optimizer, jit_compile=train.xla and hardware.has_gpu)
         # Made within the first step, in its graph, the averages of several replicas have no initial value.
         optimizer._create_all_weights([*model.trainable_variables, *model.training_step.variables])
     decisions = with_masked_words(decisions, train.text.mask_share, data.transform, settings)

@@ -310,6 +310,22 @@ def test_lora_learns_after_pretraining_and_is_merged_at_the_end(data, tmp_path):
     np.testing.assert_allclose(fitted.model.item_encoder.text_vectors, encoder.pool(tokens), atol=1e-5)
 
 
+def test_what_is_for_a_gpu_is_said_to_be_left_out():
+    train = dataclasses.replace(_settings().train, mixed_precision=True)
+    assert trainer.hardware_of(train).said_for(train) == "the CPU; train.mixed_precision is for a GPU and left out"
+    both = dataclasses.replace(train, xla=True)
+    assert (
+        trainer.hardware_of(both)
+        .said_for(both)
+        .endswith("train.mixed_precision and train.xla are for a GPU and left out")
+    )
+    gpu = trainer.Hardware(tf.distribute.get_strategy(), "2 GPUs", "mixed_float16")
+    assert (gpu.said_for(both), trainer.hardware_of(_settings().train).said_for(_settings().train)) == (
+        "2 GPUs",
+        "the CPU",
+    )
+
+
 def test_half_precision_ends_with_the_fit(data, tmp_path, monkeypatch):
     """The fit runs under the policy; what comes out computes in float32, and the policy is what it was."""
     half = trainer.Hardware(tf.distribute.get_strategy(), "the CPU", "mixed_float16")
