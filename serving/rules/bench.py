@@ -20,7 +20,12 @@ from serving.rules.snapshot import FIRST_SEEN, MIN_AGE, PRICE, Snapshot
 from serving.rules.where import EVERYTHING
 
 #: What the example's rules name stands first, and has the most items.
-_CATEGORIES = ("Food > Coffee & Tea", "Electronics > Phones", "Electronics > Audio", "Baby > Baby Care")
+_CATEGORIES: tuple[str, ...] = (
+    "Food > Coffee & Tea",
+    "Electronics > Phones",
+    "Electronics > Audio",
+    "Baby > Baby Care",
+)
 _CATEGORIES += tuple(f"Room {at // 10} > Shelf {at}" for at in range(200))
 _BRANDS = ("Daybrew", "Nimbus", *(f"brand {at}" for at in range(500)))
 _REGIONS = ("", "", "", "DE|FR", "US", "DE|GB|US")
