@@ -40,6 +40,8 @@ _STORED = {
     types_pb2.DT_COMPLEX128: np.float64,
 }
 _PLACES = {number: tensor_pb2.TensorProto.DESCRIPTOR.fields_by_name[field].number for number, field in _FIELDS.items()}
+#: Values that protobuf's own containers give up faster than the wire does.
+_FEW = 16
 #: No tensor may be larger than a message could be that has all its values: a short list stands for a long one.
 _MOST_BYTES = 2**31 - 1
 
@@ -102,8 +104,12 @@ def objects(values: list[bytes]) -> np.ndarray:
 
 
 def _typed_values(proto: tensor_pb2.TensorProto, dtype: np.dtype) -> np.ndarray:
-    content = wire.unpack(proto.SerializeToString(), _PLACES[proto.dtype])
     stored = np.dtype(_STORED.get(proto.dtype, dtype))
+    values = getattr(proto, _FIELDS[proto.dtype])
+    if len(values) <= _FEW:
+        wide = np.int64 if stored.kind in "iu" and stored != np.uint64 else stored  # the field may hold more
+        return np.array(values[:], wide).astype(stored).view(dtype)
+    content = wire.unpack(proto.SerializeToString(), _PLACES[proto.dtype])
     if _is_varint(stored):
         return wire.from_varints(content).astype(stored).view(dtype)
     return np.frombuffer(content, stored).view(dtype)
