@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import grpc
 import numpy as np
 from tensorflow.core.framework import types_pb2
-from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import classification_pb2, inference_pb2, input_pb2, model_pb2, regression_pb2
 
 from serving.contract import SERVING_DEFAULT
@@ -15,6 +14,7 @@ from serving.server import tensors
 from serving.server.errors import ServingError, invalid_argument
 from serving.server.examples import serialized_examples
 from serving.server.servable import Runner
+from serving.server.signature import Signature
 
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"
@@ -35,7 +35,7 @@ def classify(
     """
     signature = _signature(runner, request.model_spec)
     fetches = _check_classification(signature)
-    count, outputs = _run(runner, request.input, signature.inputs[_INPUTS].name, fetches, timeout_ms)
+    count, outputs = _run(runner, request.input, signature.inputs[_INPUTS], fetches, timeout_ms)
     response = classification_pb2.ClassificationResponse()
     _fill_spec(response.model_spec, request.model_spec, version)
     _fill_classifications(signature, count, outputs, response.result)
@@ -52,7 +52,7 @@ def regress(
     """
     signature = _signature(runner, request.model_spec)
     fetches = _check_regression(signature)
-    count, outputs = _run(runner, request.input, signature.inputs[_INPUTS].name, fetches, timeout_ms)
+    count, outputs = _run(runner, request.input, signature.inputs[_INPUTS], fetches, timeout_ms)
     response = regression_pb2.RegressionResponse()
     _fill_spec(response.model_spec, request.model_spec, version)
     _fill_regressions(signature, count, outputs, response.result)
@@ -68,7 +68,7 @@ def multi_inference(
       ServingError: as `classify`; UNIMPLEMENTED for a method that is neither classify nor regress.
     """
     first, inputs = "", ""
-    signatures: dict[str, meta_graph_pb2.SignatureDef] = {}
+    signatures: dict[str, Signature] = {}
     fetches: set[str] = set()
     for task in request.tasks:
         if not task.model_spec.name:
@@ -88,8 +88,8 @@ def multi_inference(
             fetches.update(_check_regression(signature))
         else:
             raise ServingError(grpc.StatusCode.UNIMPLEMENTED, f"Unsupported signature method_name: {task.method_name}")
-        inputs = inputs or signature.inputs[_INPUTS].name
-        if signature.inputs[_INPUTS].name != inputs:
+        inputs = inputs or signature.inputs[_INPUTS]
+        if signature.inputs[_INPUTS] != inputs:
             raise invalid_argument("Input tensor must be the same for all Signatures.")
     count, outputs = _run(runner, request.input, inputs, sorted(fetches), timeout_ms)
     response = inference_pb2.MultiInferenceResponse()
@@ -103,41 +103,41 @@ def multi_inference(
     return response
 
 
-def _signature(runner: Runner, spec: model_pb2.ModelSpec) -> meta_graph_pb2.SignatureDef:
+def _signature(runner: Runner, spec: model_pb2.ModelSpec) -> Signature:
     name = spec.signature_name or SERVING_DEFAULT
     if name not in runner.signatures:
         raise invalid_argument(f"No signature was found with the name: {name}")
     return runner.signatures[name]
 
 
-def _check_classification(signature: meta_graph_pb2.SignatureDef) -> list[str]:
+def _check_classification(signature: Signature) -> list[str]:
     """The tensors to fetch."""
     if len(signature.inputs) != 1:
         raise invalid_argument("Expected one input Tensor.")
     if len(signature.outputs) not in (1, 2):
         raise invalid_argument(f"Expected one or two output Tensors, found {len(signature.outputs)}")
     if _INPUTS not in signature.inputs:
-        raise invalid_argument(f"No classification inputs found in SignatureDef: {signature}")
-    names = [signature.outputs[alias].name for alias in (_CLASSES, _SCORES) if alias in signature.outputs]
+        raise invalid_argument(f"No classification inputs found in SignatureDef: {signature.proto}")
+    names = [signature.outputs[alias] for alias in (_CLASSES, _SCORES) if alias in signature.outputs]
     if not names:
         raise invalid_argument(
             f'Expected classification signature outputs to contain at least one of "{_CLASSES}" or "{_SCORES}". '
-            f"Signature was: {signature}"
+            f"Signature was: {signature.proto}"
         )
     return names
 
 
-def _check_regression(signature: meta_graph_pb2.SignatureDef) -> list[str]:
+def _check_regression(signature: Signature) -> list[str]:
     """The tensor to fetch."""
     if len(signature.inputs) != 1:
         raise invalid_argument("Expected one input Tensor.")
     if len(signature.outputs) != 1:
         raise invalid_argument("Expected one output Tensor.")
     if _INPUTS not in signature.inputs:
-        raise invalid_argument(f"No regression inputs found in SignatureDef: {signature}")
+        raise invalid_argument(f"No regression inputs found in SignatureDef: {signature.proto}")
     if _OUTPUTS not in signature.outputs:
-        raise invalid_argument(f"No regression outputs found in SignatureDef: {signature}")
-    return [signature.outputs[_OUTPUTS].name]
+        raise invalid_argument(f"No regression outputs found in SignatureDef: {signature.proto}")
+    return [signature.outputs[_OUTPUTS]]
 
 
 def _run(
@@ -150,7 +150,7 @@ def _run(
 
 
 def _fill_classifications(
-    signature: meta_graph_pb2.SignatureDef,
+    signature: Signature,
     count: int,
     outputs: Mapping[str, np.ndarray],
     result: classification_pb2.ClassificationResult,
@@ -158,7 +158,7 @@ def _fill_classifications(
     arrays: dict[str, np.ndarray] = {}
     for alias, kind in ((_CLASSES, types_pb2.DT_STRING), (_SCORES, types_pb2.DT_FLOAT)):
         if alias in signature.outputs:
-            array = arrays[alias] = outputs[signature.outputs[alias].name]
+            array = arrays[alias] = outputs[signature.outputs[alias]]
             if array.ndim != 2:
                 raise invalid_argument(f"Expected Tensor shape: [batch_size num_classes] but got {_shape(array)}")
             if tensors.NUMBERS[array.dtype] != kind:
@@ -178,12 +178,12 @@ def _fill_classifications(
 
 
 def _fill_regressions(
-    signature: meta_graph_pb2.SignatureDef,
+    signature: Signature,
     count: int,
     outputs: Mapping[str, np.ndarray],
     result: regression_pb2.RegressionResult,
 ) -> None:
-    array = outputs[signature.outputs[_OUTPUTS].name]
+    array = outputs[signature.outputs[_OUTPUTS]]
     if not (array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1)):
         raise invalid_argument(
             f"Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got {_shape(array)}"

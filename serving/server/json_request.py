@@ -12,7 +12,6 @@ from typing import Any
 import grpc
 import numpy as np
 from tensorflow.core.framework import types_pb2
-from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving.server import tensors
 from serving.server.errors import ServingError, invalid_argument
@@ -38,15 +37,16 @@ _FLOATS = {
 _MOST_DIMENSIONS = 31
 JSON_TYPES = {*_INTEGERS, *_FLOATS, types_pb2.DT_STRING, types_pb2.DT_BOOL}
 
-Infos = Mapping[str, meta_graph_pb2.TensorInfo]
+#: Input alias -> DataType number.
+Types = Mapping[str, int]
 
 
-def read_inputs(document: dict[str, Any], infos: Infos) -> tuple[dict[str, np.ndarray], bool]:
+def read_inputs(document: dict[str, Any], types: Types) -> tuple[dict[str, np.ndarray], bool]:
     """The inputs in a body.
 
     Args:
       document: of `json_text.parse_body`.
-      infos: the signature's inputs.
+      types: of the signature's inputs.
 
     Returns:
       Input alias -> array, and True for the row format ("instances"), False for the columnar one ("inputs"); the
@@ -55,7 +55,7 @@ def read_inputs(document: dict[str, Any], infos: Infos) -> tuple[dict[str, np.nd
     Raises:
       ServingError: INVALID_ARGUMENT for values that do not fit, UNIMPLEMENTED for types that JSON does not carry.
     """
-    if not infos:
+    if not types:
         raise invalid_argument(f"Failed to get input map for signature: {document.get('signature_name') or 'DEFAULT'}")
     if "instances" in document:
         if "inputs" in document:
@@ -67,9 +67,9 @@ def read_inputs(document: dict[str, Any], infos: Infos) -> tuple[dict[str, np.nd
             raise format_error(document, "Excepting 'instances' to be an list/array")
         if not instances:
             raise format_error(document, "No values in 'instances' array")
-        return _read_rows(instances, infos), True
+        return _read_rows(instances, types), True
     if "inputs" in document:
-        return _read_columns(document["inputs"], infos), False
+        return _read_columns(document["inputs"], types), False
     raise invalid_argument("Missing 'inputs' or 'instances' key")
 
 
@@ -100,8 +100,8 @@ def check_decimal(value: float, kind: int) -> None:
         raise invalid_argument(f"Cannot convert JSON value: {value_text(value)} to {what} without loss of precision.")
 
 
-def _read_rows(instances: list[Any], infos: Infos) -> dict[str, np.ndarray]:
-    names = sorted(infos)
+def _read_rows(instances: list[Any], types: Types) -> dict[str, np.ndarray]:
+    names = sorted(types)
     if not isinstance(instances[0], dict) and len(names) > 1:
         raise invalid_argument(
             "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
@@ -109,7 +109,7 @@ def _read_rows(instances: list[Any], infos: Infos) -> dict[str, np.ndarray]:
         )
     objects = _is_named(instances[0])
     if not objects:
-        array = _whole(instances, infos[names[0]].dtype)
+        array = _whole(instances, types[names[0]])
         if array is not None:
             return {names[0]: array}
     shapes: dict[str, list[int]] = {}
@@ -121,7 +121,7 @@ def _read_rows(instances: list[Any], infos: Infos) -> dict[str, np.ndarray]:
             raise invalid_argument(f"Expecting {expected} but got {got} at item {position} of input list")
         for name, value in element.items() if objects else [(names[0], element)]:
             try:
-                _add_row(name, value, infos, shapes, values)
+                _add_row(name, value, types, shapes, values)
             except ServingError as error:
                 key = f" key: {name}" if objects else ""
                 raise invalid_argument(f"{where}{key} of 'instances' list. Error: {error}") from None
@@ -130,17 +130,14 @@ def _read_rows(instances: list[Any], infos: Infos) -> dict[str, np.ndarray]:
                 f"{where} of 'instances' list. JSON object: {value_text(element)} keys must be equal to: "
                 f"{','.join(names)}"
             )
-    return {
-        name: _array(values[name], infos[name].dtype).reshape([len(instances), *shape])
-        for name, shape in shapes.items()
-    }
+    return {name: _array(values[name], types[name]).reshape([len(instances), *shape]) for name, shape in shapes.items()}
 
 
-def _add_row(name: str, value: Any, infos: Infos, shapes: dict[str, list[int]], values: dict[str, list[Any]]) -> None:
-    if name not in infos:
+def _add_row(name: str, value: Any, types: Types, shapes: dict[str, list[int]], values: dict[str, list[Any]]) -> None:
+    if name not in types:
         raise invalid_argument(f"JSON object: does not have named input: {name}")
     shape = _dense_shape(value)
-    _fill(value, 0, shape, infos[name].dtype, values[name])
+    _fill(value, 0, shape, types[name], values[name])
     first = shapes.setdefault(name, shape)
     if math.prod(first) != math.prod(shape):
         raise invalid_argument(f"Expecting tensor size: {math.prod(first)} but got: {math.prod(shape)}")
@@ -148,19 +145,19 @@ def _add_row(name: str, value: Any, infos: Infos, shapes: dict[str, list[int]], 
         raise invalid_argument(f"Expecting shape {_shape_text(first)} but got: {_shape_text(shape)}")
 
 
-def _read_columns(inputs: Any, infos: Infos) -> dict[str, np.ndarray]:
+def _read_columns(inputs: Any, types: Types) -> dict[str, np.ndarray]:
     if not _is_named(inputs):
-        if len(infos) > 1:
+        if len(types) > 1:
             raise invalid_argument(
                 "inputs is a plain value/list, but expecting an object as multiple input tensors required as per "
                 "tensorinfo_map"
             )
-        inputs = {next(iter(infos)): inputs}
+        inputs = {next(iter(types)): inputs}
     arrays = {}
-    for name in sorted(infos):
+    for name in sorted(types):
         if name not in inputs:
             raise invalid_argument(f"Missing named input: {name} in 'inputs' object.")
-        kind = infos[name].dtype
+        kind = types[name]
         array = _whole(inputs[name], kind)
         if array is None:
             shape = _dense_shape(inputs[name])

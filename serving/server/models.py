@@ -125,6 +125,8 @@ class Models(Generic[Loaded]):
             raise ServingError(
                 grpc.StatusCode.UNKNOWN, f"{len(failures)} {what} did not become available: {{{listed}}}"
             )
+        if any(model.HasField("logging_config") for model in configs):
+            raise invalid_argument("No request-logger-creator provided.")  # nor has the real server one
         return failures is not None
 
     def _new_labels(self, configs: list[ModelConfig]) -> dict[str, dict[str, int]]:

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 
 import grpc
 import numpy as np
-from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import predict_pb2
 
 from serving.contract import SERVING_DEFAULT
 from serving.server import tensors
 from serving.server.errors import ServingError, invalid_argument
 from serving.server.servable import Runner
+from serving.server.signature import Signature
 
 
 def predict(
@@ -49,7 +49,7 @@ def predict(
 
 def run_signature(
     runner: Runner,
-    signature: meta_graph_pb2.SignatureDef,
+    signature: Signature,
     feeds: Mapping[str, np.ndarray],
     aliases: Iterable[str] = (),
     timeout_ms: int | None = None,
@@ -66,12 +66,12 @@ def run_signature(
     Returns:
       Output alias -> array.
     """
-    chosen = list(aliases) or sorted(signature.outputs)
-    arrays = runner.run(feeds, [signature.outputs[alias].name for alias in chosen], timeout_ms)
+    chosen = list(aliases) or list(signature.outputs)
+    arrays = runner.run(feeds, [signature.outputs[alias] for alias in chosen], timeout_ms)
     return {alias: np.asarray(array) for alias, array in zip(chosen, arrays, strict=True)}
 
 
-def _feeds(signature: meta_graph_pb2.SignatureDef, request: predict_pb2.PredictRequest) -> dict[str, np.ndarray]:
+def _feeds(signature: Signature, request: predict_pb2.PredictRequest) -> dict[str, np.ndarray]:
     sent, wanted = len(request.inputs), len(signature.inputs)
     if sent > wanted or (sent < wanted and not signature.defaults):
         asked, expected = set(request.inputs), set(signature.inputs)
@@ -80,23 +80,22 @@ def _feeds(signature: meta_graph_pb2.SignatureDef, request: predict_pb2.PredictR
             f"Sent extra: {_names(asked - expected)}. Missing but required: {_names(expected - asked)}."
         )
     feeds, used = {}, set()
-    for alias in sorted(signature.inputs):
-        feed_name = signature.inputs[alias].name
-        if alias in request.inputs:
-            proto = request.inputs[alias]
+    given = dict(request.inputs)
+    for alias, feed_name in signature.inputs.items():
+        if alias in given:
             used.add(alias)
+            try:
+                feeds[feed_name] = tensors.to_numpy(given[alias])
+            except ValueError:
+                raise invalid_argument(f"tensor parsing error: {alias}") from None
         elif alias in signature.defaults:
-            proto = signature.defaults[alias]
+            feeds[feed_name] = signature.defaults[alias]
         else:
             raise invalid_argument(
                 f"Signature input alias: {alias}(feed name: {feed_name}) not found in request and no default value "
                 f"provided. Inputs expected to be in the request {_names(request.inputs)}, or default input alias "
-                f"set: {','.join(sorted(signature.defaults))}"
+                f"set: {','.join(signature.defaults)}"
             )
-        try:
-            feeds[feed_name] = tensors.to_numpy(proto)
-        except ValueError:
-            raise invalid_argument(f"tensor parsing error: {alias}") from None
     if len(used) != sent:
         raise invalid_argument(
             f"Inputs contains invalid name. Used request inputs: {','.join(sorted(used))}, "
@@ -105,7 +104,7 @@ def _feeds(signature: meta_graph_pb2.SignatureDef, request: predict_pb2.PredictR
     return feeds
 
 
-def _output_aliases(signature: meta_graph_pb2.SignatureDef, output_filter: Iterable[str]) -> list[str]:
+def _output_aliases(signature: Signature, output_filter: Iterable[str]) -> list[str]:
     aliases: list[str] = []
     for alias in output_filter:
         if alias not in signature.outputs:

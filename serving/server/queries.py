@@ -31,7 +31,7 @@ def get_model_metadata(
     with models.use(request.model_spec) as (runner, version):
         signatures = get_model_metadata_pb2.SignatureDefMap()
         for name, signature in runner.signatures.items():
-            signatures.signature_def[name].CopyFrom(signature)
+            signatures.signature_def[name].CopyFrom(signature.proto)
         response.model_spec.name = request.model_spec.name
         response.model_spec.version.value = version
         response.metadata[SIGNATURE_DEF].Pack(signatures)

@@ -80,8 +80,8 @@ class RestApi:
             if name not in runner.signatures:
                 raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')
             signature = runner.signatures[name]
-            arrays, rows = read_inputs(document, signature.inputs)
-            feeds = {signature.inputs[alias].name: array for alias, array in arrays.items()}
+            arrays, rows = read_inputs(document, signature.input_types)
+            feeds = {signature.inputs[alias]: array for alias, array in arrays.items()}
             timed = TimedRunner(runner, self._metrics, spec.name, "Predict")
             outputs = run_signature(timed, signature, feeds, timeout_ms=self._timeout_ms)
         return predict_text(outputs, rows)

@@ -10,18 +10,19 @@ import grpc
 import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops of text models
-from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow.core.protobuf import config_pb2
 from tensorflow.python.client import pywrap_tf_session
 from tensorflow.python.framework import ops
 
 from serving.server.errors import ServingError, invalid_argument
+from serving.server.signature import Signature
 
 
 class Runner(Protocol):
     """What answers requests: a `Servable`, or one whose runs are joined."""
 
-    #: Signature name -> SignatureDef.
-    signatures: dict[str, meta_graph_pb2.SignatureDef]
+    #: By name.
+    signatures: dict[str, Signature]
 
     def run(
         self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str], timeout_ms: int | None = None
@@ -65,13 +66,13 @@ class Servable:
         try:
             with graph.as_default():
                 meta_graph = tf.compat.v1.saved_model.loader.load(self._session, list(tags), str(path))
-            #: Signature name -> SignatureDef.
-            self.signatures: dict[str, meta_graph_pb2.SignatureDef] = dict(meta_graph.signature_def)
+            #: By name.
+            self.signatures = {name: Signature(proto) for name, proto in meta_graph.signature_def.items()}
             names = {
-                info.name
+                name
                 for signature in self.signatures.values()
-                for info in [*signature.inputs.values(), *signature.outputs.values()]
-                if info.WhichOneof("encoding") == "name" and ":" in info.name
+                for name in [*signature.inputs.values(), *signature.outputs.values()]
+                if ":" in name
             }
             tensors = {name: graph.get_tensor_by_name(name) for name in names}
             #: Tensor name -> DataType number, of every input and output.
@@ -120,7 +121,7 @@ class Servable:
         options = None
         try:
             if timeout_ms is not None:
-                serialized = tf.compat.v1.RunOptions(timeout_in_ms=timeout_ms).SerializeToString()
+                serialized = config_pb2.RunOptions(timeout_in_ms=timeout_ms).SerializeToString()
                 options = pywrap_tf_session.TF_NewBufferFromString(serialized)
             return pywrap_tf_session.TF_SessionRun_wrapper(
                 self._session._session,

@@ -40,6 +40,8 @@ _STORED = {
     types_pb2.DT_COMPLEX128: np.float64,
 }
 _PLACES = {number: tensor_pb2.TensorProto.DESCRIPTOR.fields_by_name[field].number for number, field in _FIELDS.items()}
+#: Values that protobuf's own containers give up faster than the wire does.
+_FEW = 16
 #: No tensor may be larger than a message could be that has all its values: a short list stands for a long one.
 _MOST_BYTES = 2**31 - 1
 
@@ -53,20 +55,22 @@ def to_numpy(proto: tensor_pb2.TensorProto) -> np.ndarray:
     Raises:
       ValueError: when the bytes do not fit the shape, or the type or the shape is not a tensor's.
     """
-    shape = [dim.size for dim in proto.tensor_shape.dim]
-    if proto.dtype not in _FIELDS or proto.tensor_shape.unknown_rank or min(shape, default=0) < 0:
+    kind, shape_proto = proto.dtype, proto.tensor_shape
+    dtype = DTYPES.get(kind)
+    shape = [dim.size for dim in shape_proto.dim]
+    if dtype is None or shape_proto.unknown_rank or min(shape, default=0) < 0:
         raise ValueError("not a tensor")
-    dtype = DTYPES[proto.dtype]
     count = math.prod(shape)
     if count * dtype.itemsize > _MOST_BYTES:
         raise ValueError("too large")
-    if proto.dtype == types_pb2.DT_STRING:
-        if proto.tensor_content:
-            return objects(_split_strings(proto.tensor_content, count)).reshape(shape)
-        strings = list(proto.string_val[:count])
-        return objects(strings + (strings[-1:] or [b""]) * (count - len(strings))).reshape(shape)
-    if proto.tensor_content:
-        return np.frombuffer(proto.tensor_content, dtype).reshape(shape)
+    content = proto.tensor_content
+    if kind == types_pb2.DT_STRING:
+        strings = _split_strings(content, count) if content else list(proto.string_val)
+        if len(strings) != count:
+            strings = strings[:count] + (strings[-1:] or [b""]) * (count - len(strings))
+        return objects(strings).reshape(shape)
+    if content:
+        return np.frombuffer(content, dtype).reshape(shape)
     array = _typed_values(proto, dtype)
     if len(array) < count:
         fill = array[-1] if len(array) else np.zeros([], dtype)
@@ -96,14 +100,16 @@ def dtype_name(number: int) -> str:
 
 def objects(values: list[bytes]) -> np.ndarray:
     """A flat array of strings."""
-    array = np.empty(len(values), object)
-    array[:] = values
-    return array
+    return np.array(values, object)
 
 
 def _typed_values(proto: tensor_pb2.TensorProto, dtype: np.dtype) -> np.ndarray:
-    content = wire.unpack(proto.SerializeToString(), _PLACES[proto.dtype])
     stored = np.dtype(_STORED.get(proto.dtype, dtype))
+    values = getattr(proto, _FIELDS[proto.dtype])
+    if len(values) <= _FEW:
+        wide = np.int64 if stored.kind in "iu" and stored != np.uint64 else stored  # the field may hold more
+        return np.array(values[:], wide).astype(stored).view(dtype)
+    content = wire.unpack(proto.SerializeToString(), _PLACES[proto.dtype])
     if _is_varint(stored):
         return wire.from_varints(content).astype(stored).view(dtype)
     return np.frombuffer(content, stored).view(dtype)

@@ -7,6 +7,10 @@ import yaml
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 from tensorflow_serving.config import model_server_config_pb2
 
+from serving.server import textproto
+from serving.server.batching_options import BatchingOptions
+from serving.server.flags import parse_flags
+
 CONFIGS = importlib.resources.files("configs") / "serving"
 _INT64, _STRING, _BOOL = 3, 9, 8
 #: Of session_bundle_config.proto and monitoring_config.proto, which the API package lacks: name -> (number, type),
@@ -83,3 +87,20 @@ def test_monitoring():
     prometheus = parse("monitoring.config", "MonitoringConfig").prometheus_config
     assert prometheus.enable
     assert prometheus.path.startswith("/")
+
+
+def test_the_embedded_server_takes_the_same_flags_and_files(service, capsys):
+    flags = parse_flags(service["command"])
+    assert capsys.readouterr().err == ""
+    assert flags.enable_batching
+    assert flags.model_config_file == "/config/models.config"
+    models = textproto.read_text_proto(CONFIGS / "models.config", textproto.ModelServerConfig)
+    assert models.model_config_list.config[0].name == "ranker"
+    parameters = textproto.read_text_proto(CONFIGS / "batching.config", textproto.BatchingParameters)
+    expected = parse("batching.config", "BatchingParameters")
+    assert parameters.SerializeToString(deterministic=True) == expected.SerializeToString(deterministic=True)
+    options = BatchingOptions.from_proto(parameters)
+    assert options.max_execution_batch_size == expected.max_execution_batch_size.value
+    assert options.batch_timeout_micros == expected.batch_timeout_micros.value
+    monitoring = textproto.read_text_proto(CONFIGS / "monitoring.config", textproto.MonitoringConfig)
+    assert monitoring.prometheus_config.enable

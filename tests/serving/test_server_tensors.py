@@ -83,6 +83,10 @@ def test_sixteen_bit_floats_are_stored_by_bits(values):
         (tensor_pb2.TensorProto(dtype=2), 0.0),
         (tensor_pb2.TensorProto(dtype=6, int_val=[-1]), -1),
         (tensor_pb2.TensorProto(dtype=4, int_val=[300]), 44),  # uint8 keeps the low bits, as in C++
+        (tensor_pb2.TensorProto(dtype=4, int_val=[-1]), 255),
+        (tensor_pb2.TensorProto(dtype=4, int_val=[300] * 20), 44),
+        (tensor_pb2.TensorProto(dtype=4, int_val=[-1] * 20), 255),
+        (tensor_pb2.TensorProto(dtype=23, uint64_val=[2**64 - 1]), 2**64 - 1),
     ],
     ids=str,
 )

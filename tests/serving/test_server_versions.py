@@ -182,7 +182,7 @@ def test_hot_swap_under_load_fails_no_request(toys, toy_flags, tmp_path):
         address = f"127.0.0.1:{server.port}"
 
         def ask():
-            with Client(address, "toy", ("country",)) as client:
+            with Client(address, "toy", ("country",), timeout=60) as client:
                 while not stop.is_set():
                     try:
                         ranking = client.rank(ASKED)
@@ -194,7 +194,7 @@ def test_hot_swap_under_load_fails_no_request(toys, toy_flags, tmp_path):
             url = f"http://127.0.0.1:{server.rest_port}/v1/models/toy:predict"
             while not stop.is_set():
                 try:
-                    with urllib.request.urlopen(url, b'{"instances": [[1, 2]]}', timeout=20) as answer:
+                    with urllib.request.urlopen(url, b'{"instances": [[1, 2]]}', timeout=60) as answer:
                         answer.read()
                 except Exception as error:
                     failures.append(str(error))

@@ -197,6 +197,14 @@ def test_an_empty_platform_poisons_later_reloads(serve, bases):
         assert caller.half() == (3.0, 123)
 
 
+def test_a_logging_config_needs_a_logger_that_the_server_does_not_have(serve, bases):
+    """core/server_request_logger.cc; the models are in force by then."""
+    with serve(model_base_path=bases["half_plus_two"]) as caller:
+        new = {"name": "m", "base_path": bases["half_plus_three"], "logging_config": {"sampling_config": {}}}
+        assert error(caller, new) == ("INVALID_ARGUMENT", "No request-logger-creator provided.")
+        assert caller.half(name="m") == (4.0, 124)
+
+
 def test_the_deprecated_model_type_is_a_platform_too(serve, bases):
     good = {"name": "default", "base_path": bases["half_plus_two"]}
     with serve(model_base_path=bases["half_plus_two"]) as caller:

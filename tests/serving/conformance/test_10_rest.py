@@ -1,6 +1,7 @@
 """Section 10: REST."""
 
 import base64
+import gzip
 import http.client
 import json
 
@@ -361,6 +362,17 @@ def test_a_connection_is_kept_and_a_body_may_come_in_chunks(standard):
         answer = connection.getresponse()
         assert (answer.status, json.loads(answer.read())) == (200, {"predictions": [3.0]})
     connection.close()
+
+
+def test_a_body_may_be_compressed(standard):
+    """util/net_http uncompresses gzip by default."""
+    body, headers = gzip.compress(b'{"instances": [2.0]}'), {"Content-Encoding": "gzip"}
+    assert json.loads(standard.http(PREDICT, body, headers=headers)[2]) == {"predictions": [3.0]}
+    for broken in (b"no gzip", body[:-9]):
+        status, _, text = standard.http(PREDICT, broken, headers=headers)
+        assert (status, json.loads(text)["error"]) == (400, "JSON Parse error: The document is empty")
+    bomb = gzip.compress(b" " * (65 << 20))
+    assert standard.http(PREDICT, bomb, headers=headers)[0] == 413
 
 
 @pytest.mark.parametrize(("length", "status"), [(str(1 << 40), 413), ("-1", 400), ("x", 400)])
