@@ -34,7 +34,7 @@ import numpy as np
 
 from benchmarks import variants
 from benchmarks.impressions import Impressions, click_rates, oracle_scores, read_impressions
-from benchmarks.servable import Servable, ServableError, knows_validation, newest_version
+from benchmarks.servable import Servable, ServableError, check_held_out, newest_version
 from models.click_metrics import LOG_LOSS, POOLED_AUC, ClickMetrics
 from serving import contract
 from tfx_pipeline import local_runner
@@ -104,11 +104,8 @@ def _lines(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     place = local_runner.Place.from_environment({**os.environ, **names})
     settings = place.settings
     model = newest_version(options.servable or place.serving)
-    if options.validation and knows_validation(model) is not False:
-        raise ServableError(
-            f"{model}: {contract.RUN_FILE} does not say that the model was fitted without the validation window; "
-            "expected --servable DIR with --validation, what Trainer made and FinalTrainer did not."
-        )
+    if options.validation:
+        check_held_out(model)
     tables = read(settings.data, place.data)
     before, shown = read_impressions(settings, tables, options.validation)
     if not 0 < shown.clicks < sum(map(len, shown.labels)):

@@ -42,7 +42,7 @@ from benchmarks import predictions, variants
 from benchmarks.baselines import RECENT_DAYS
 from benchmarks.impressions import ORACLE_TABLE
 from benchmarks.protocol import request_of
-from benchmarks.servable import Servable, ServableError, knows_validation, newest_version
+from benchmarks.servable import Servable, ServableError, check_held_out, newest_version
 from benchmarks.text_baselines import TextIndex
 from models import features
 from models.metrics import ranking_metric
@@ -214,11 +214,8 @@ def _lines(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     place = local_runner.Place.from_environment({**os.environ, **names})
     settings = place.settings
     path = newest_version(options.servable or place.serving)
-    if options.validation and knows_validation(path) is not False:
-        raise ServableError(
-            f"{path}: {contract.RUN_FILE} does not say that the model was fitted without the validation window; "
-            "expected --servable DIR with --validation, what Trainer made and FinalTrainer did not."
-        )
+    if options.validation:
+        check_held_out(path)
     chosen = [variants.parse(f"{variants.ALL_PARTS}=", settings, options.config)] if options.seed else []
     chosen += [variants.parse(text, settings, options.config) for text in options.variant]
     tables = read(settings.data, place.data)

@@ -10,9 +10,10 @@ outside of the test, without their labels.
 
 Methods: `prompt` asks which class' words are likely at the [MASK] of a pattern, less what they are over texts without
 labels, with scale and biases from the k examples; `prompt_tuned` trains all weights through the same words; `head` is a
-logistic regression on the frozen vectors; `full` trains a head and all weights, from the packaged ones. Both trainings
-take the same steps. Macro-F1 on a test of at most `--test` texts, which no method sees; mean over the draws of examples
-and a 95% t-interval of that mean.
+logistic regression on the frozen vectors; `full` trains a head and all weights, from the packaged ones;
+`head_pretrained` and `full_pretrained` do so with the pretrained weights, by which prompts know the task's texts. All
+trainings take the same steps. Macro-F1 on a test of at most `--test` texts, which no method sees; mean over the draws
+of examples and a 95% t-interval of that mean.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from benchmarks import few_shot_tasks
 from models import wordpiece
 from tfx_pipeline.raw_tables.rejects import DataError
 
-METHODS = ("prompt", "prompt_tuned", "head", "full")
+METHODS = ("prompt", "prompt_tuned", "head", "full", "head_pretrained", "full_pretrained")
 _LENGTH, _BATCH = 32, 16
 #: Share of the words that are hidden in pretraining.
 _MASKED = 0.15
@@ -111,10 +112,11 @@ class Bench:
         self._head.build([None, self.model.network.config.hidden_size])
         self._call = tf.function(self.model, reduce_retracing=True)
         self._pool = tf.function(self.model.pool, reduce_retracing=True)
-        self._vectors = self._in_batches(self._pool, self._plain)
+        self._vectors = {"head": self._in_batches(self._pool, self._plain)}
         self._steps: dict[str, Any] = {}
         self.pretrain_loss = self._pretrain(pretrain_steps, rng, hide_words)
         self._pretrained = self.model.get_weights()
+        self._vectors["head_pretrained"] = self._in_batches(self._pool, self._plain)
         self._scores = self._in_batches(self._prompt_scores, self._prompts)
 
     def run(self, method: str, shots: int, draw: int) -> float:
@@ -126,8 +128,9 @@ class Bench:
             scores = few.without_prior(self._scores, self._scores[self.pool])
             scale, bias = few.fit_scale_and_bias(scores[chosen], labels[chosen])
             found = scale * scores[self.test] + bias
-        elif method == "head":
-            unit = self._vectors / np.linalg.norm(self._vectors, axis=1, keepdims=True)
+        elif method in self._vectors:
+            vectors = self._vectors[method]
+            unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
             weights, bias = few.fit_logistic(unit[chosen], labels[chosen], classes, strength=0.1)
             found = unit[self.test] @ weights + bias
         else:
@@ -139,7 +142,7 @@ class Bench:
 
     def _fine_tuned(self, method: str, chosen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         tf, prompted = self._tf, method == "prompt_tuned"
-        self.model.set_weights(self._pretrained if prompted else self._packaged)
+        self.model.set_weights(self._packaged if method == "full" else self._pretrained)
         self._head.set_weights([np.zeros_like(weight) for weight in self._head.get_weights()])
         tokens = self._prompts if prompted else self._plain
         prior = self._scores[self.pool].mean(0) if prompted else np.zeros(len(self._words), np.float32)

@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from benchmarks.protocol import Part, request_of
 from benchmarks.search import MOST_WORDS, all_words, asked_in_parts
 from models import features
 from serving import contract
 from serving.requests import Request
 from tfx_pipeline import settings as settings_lib
-from tfx_pipeline.example_gen.boundaries import Boundaries, iso
+from tfx_pipeline.example_gen.boundaries import Boundaries
 from tfx_pipeline.example_gen.in_memory import prepare
 from tfx_pipeline.raw_tables.read import RawTables
 
@@ -67,7 +69,7 @@ class LoggedSearch:
         times = tables.events["timestamp"]
         if not validation:
             until = Boundaries.resolve(decisions, int(times.min()), int(times.max())).eval_until
-            decisions = dataclasses.replace(decisions, train_until=iso(until), eval_until="1.0")
+            decisions = dataclasses.replace(decisions, train_until=str(np.datetime64(until, "s")), eval_until="1.0")
         # Nobody ranks ExampleGen's sampled negatives here.
         decisions = dataclasses.replace(decisions, negatives=0)
         prepared = prepare(tables, dataclasses.replace(settings, decisions=decisions))

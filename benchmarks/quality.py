@@ -36,7 +36,9 @@ is scored first knows the validation events); without either it is as `train.fin
 OUT_NAME_SEED.parquet, with `_final` behind it.
 Fits and scores that are there already for the same code, tables, settings and seed are not made again. Lines also say
 how much higher NDCG@10 is than that of the configuration itself, fitted with the same seed on the same events, where
-there is such a fit: `ndcg@10_more` is the mean over users of the difference, with its interval.
+there is such a fit: `ndcg@10_more` is the mean over users of the difference, with its interval. What is scored first is
+such a fit if it has the same `model` settings; where code or other settings have changed since, `--seed` makes a new
+one.
 
 `--validation` asks of the window before instead, of a model that does not know it; variants are then left at the fit
 that `train.final` would follow up.
@@ -66,9 +68,8 @@ from benchmarks.next_basket import NextBasket
 from benchmarks.protocol import Protocol
 from benchmarks.score_store import ScoreStore
 from benchmarks.search import Search
-from benchmarks.servable import Servable, ServableError, knows_validation, newest_version
+from benchmarks.servable import Servable, ServableError, check_held_out, fitted_as, newest_version
 from benchmarks.text_baselines import TextIndex
-from serving import contract
 from serving.requests import Request
 from tfx_pipeline import local_runner
 from tfx_pipeline import settings as settings_lib
@@ -221,11 +222,8 @@ def _run(options: argparse.Namespace, emit: Callable[[dict[str, Any]], None]) ->
     if options.train:
         _train(environment, place)
     model = newest_version(options.servable or place.serving)
-    if options.validation and knows_validation(model) is not False:
-        raise ServableError(
-            f"{model}: {contract.RUN_FILE} does not say that the model was fitted without the validation window; "
-            "expected --servable DIR with --validation, what Trainer made and FinalTrainer did not."
-        )
+    if options.validation:
+        check_held_out(model)
     _say(f"Reading {place.data} …")
     tables = read(settings.data, place.data)
     protocol = checked(build_protocol(options.task, settings, tables, options.validation))
@@ -252,7 +250,8 @@ def _run(options: argparse.Namespace, emit: Callable[[dict[str, Any]], None]) ->
     if not chosen:
         return
     store = ScoreStore(place, options.task, options.validation)
-    itself = {(settings.train.seed, servable_line["final"]): rankings}
+    known = fitted_as(model) == settings_lib.to_dict(settings.model)
+    itself = {(servable_line["seed"], servable_line["final"]): rankings} if known else {}
     ways = (False, True) if options.final else (False,) if options.held_out else (None,)
     for variant in variants.fits(chosen, options.seed, ways):
         seed = variant.settings.train.seed
@@ -335,7 +334,7 @@ def _evaluate_servable(
         "final": servable.final,
         "seconds_to_score": round(servable.seconds, 3),
         "parameters": servable.parameters,
-        "seed": settings.train.seed,
+        "seed": settings.train.seed if servable.seed is None else servable.seed,
     }
     return line, rankings
 

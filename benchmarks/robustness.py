@@ -32,7 +32,7 @@ import numpy as np
 
 from benchmarks import predictions, quality, variants
 from benchmarks.protocol import Part, Protocol
-from benchmarks.servable import Servable, ServableError, newest_version
+from benchmarks.servable import Servable, ServableError, check_held_out, newest_version
 from serving.requests import Request
 from tfx_pipeline import local_runner
 from tfx_pipeline import settings as settings_lib
@@ -205,6 +205,8 @@ def _run(options: argparse.Namespace, emit: Callable[[dict[str, Any]], None]) ->
     )
     settings = place.settings
     model = newest_version(options.servable or place.serving)
+    if options.validation:
+        check_held_out(model)
     protocol = quality.checked(
         quality.build_protocol(options.task, settings, read(settings.data, place.data), options.validation)
     )

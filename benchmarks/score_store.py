@@ -23,7 +23,7 @@ class ScoreStore:
     """
 
     def __init__(self, place: local_runner.Place, task: str, validation: bool) -> None:
-        code = source_hash.source_hash(["benchmarks.quality", "tfx_pipeline.raw_tables"])
+        code = source_hash.source_hash(["benchmarks", "tfx_pipeline.raw_tables"])
         content = json.dumps([task, validation, code, local_runner.examples_fingerprint_of(place)])
         self._key = hashlib.sha256(content.encode()).hexdigest()[:16]
 

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from benchmarks.leave_one_out import LeaveOneOut
 from benchmarks.protocol import Case, Part
 from serving import contract
@@ -130,20 +132,24 @@ def with_typo(query: str, user_id: str, seed: int = TYPO_SEED) -> str:
         return query
     rng = generator(seed, user_id)
     place = places[int(rng.integers(len(places)))]
-    word = found[place]
+    changed = word = found[place]
+    while changed == word:  # a swap within "aa" is no typo
+        changed = _mistyped(word, query, rng)
+    found[place] = changed
+    return " ".join(found)
+
+
+def _mistyped(word: str, query: str, rng: np.random.Generator) -> str:
     letter, kind = int(rng.integers(len(word))), int(rng.integers(4))
     others = sorted(set(string.ascii_lowercase if word.isascii() else query.replace(" ", "")) - {word[letter]})
     if kind == 0:
         letter = min(letter, len(word) - 2)
-        changed = word[:letter] + word[letter + 1] + word[letter] + word[letter + 2 :]
-    elif kind == 1 or (kind == 3 and not others):
-        changed = word[:letter] + word[letter + 1 :]
-    elif kind == 2:
-        changed = word[: letter + 1] + word[letter:]
-    else:
-        changed = word[:letter] + others[int(rng.integers(len(others)))] + word[letter + 1 :]
-    found[place] = changed
-    return " ".join(found)
+        return word[:letter] + word[letter + 1] + word[letter] + word[letter + 2 :]
+    if kind == 1 or (kind == 3 and not others):
+        return word[:letter] + word[letter + 1 :]
+    if kind == 2:
+        return word[: letter + 1] + word[letter:]
+    return word[:letter] + others[int(rng.integers(len(others)))] + word[letter + 1 :]
 
 
 def _without_history(request: Request) -> Request:

@@ -6,6 +6,7 @@ import json
 import pathlib
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,7 @@ class Servable:
       path: the version's folder.
       version: its number; None where the folder's name is none.
       final: as `knows_validation` says.
+      seed: that it was fitted with; None where nothing says it.
       seconds: spent in calls of the signature so far.
 
     Raises:
@@ -50,6 +52,7 @@ class Servable:
         self.path = newest_version(path)
         self.version = parse_version(self.path.name)
         self.final = knows_validation(self.path)
+        self.seed: int | None = (_run(self.path) or {}).get("seed")
         self.seconds = 0.0
         self._context, self._name = context_columns, signature
         self._constant = tf.constant
@@ -73,7 +76,7 @@ class Servable:
 
     @property
     def parameters(self) -> int:
-        """How many trained numbers the signature reads."""
+        """How many numbers the model's layers hold, a frozen text encoder's included; counted tables are not."""
         return sum(int(np.prod(variable.shape)) for variable in self._signature.variables if variable.trainable)
 
     def ask(self, requests: Sequence[Request]) -> list[Recommendation]:
@@ -149,9 +152,31 @@ def knows_validation(path: pathlib.Path) -> bool | None:
     Raises:
       ServableError: if what is there cannot be read.
     """
+    run = _run(path)
+    return None if run is None else bool(run["final"])
+
+
+def check_held_out(path: pathlib.Path) -> None:
+    """Raises a ServableError unless a SavedModel says that it was fitted without the validation events."""
+    if knows_validation(path) is not False:
+        raise ServableError(
+            f"{path}: {contract.RUN_FILE} does not say that the model was fitted without the validation window; "
+            "expected --servable DIR with --validation, what Trainer made and FinalTrainer did not."
+        )
+
+
+def fitted_as(path: pathlib.Path) -> dict[str, Any] | None:
+    """The settings `model` that a SavedModel was fitted with, as Trainer left them there; None where nothing is."""
+    file = path / contract.WARM_START_FILE
+    return json.loads(file.read_text(encoding="utf-8"))["model"] if file.is_file() else None
+
+
+def _run(path: pathlib.Path) -> dict[str, Any] | None:
+    """What Trainer left in a SavedModel, `final` at least; None where nothing is."""
     file = path / contract.RUN_FILE
     try:
-        return bool(json.loads(file.read_text(encoding="utf-8"))["final"])
+        run = json.loads(file.read_text(encoding="utf-8"))
+        return {**run, "final": run["final"]}
     except FileNotFoundError:
         return None
     except (ValueError, LookupError, TypeError):

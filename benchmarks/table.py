@@ -2,7 +2,8 @@
 
     python -m benchmarks.table [--check]
 
-`benchmarks/results/NAME.jsonl` holds the lines of one data set and task, as they were printed. They are made into a
+`benchmarks/results/NAME.jsonl` holds the lines of one data set and task, as they were printed, but for `variant`, where
+a name that the table can show stands in place of the run's (of pushed models too). They are made into a
 table in README.md between `<!-- results: NAME -->` and `<!-- end -->`, and, for the zoo's entries, into
 `models/measured.json`, which `python -m models list` and README's table of the zoo, between `<!-- zoo -->` and
 `<!-- end -->`, show; `NAME_ablations.jsonl` compares parts of one model and is made into a table alone. `--check`
@@ -173,7 +174,7 @@ def zoo(results: dict[str, dict[str, dict[str, Any]]]) -> str:
 def _share(values: Sequence[float]) -> str:
     if not values:
         return "–"
-    mean = f"{statistics.mean(values):.4f}".removeprefix("0")
+    mean = f"{statistics.mean(values):.4f}".removeprefix("0").replace("-0.", "−.")
     if len(values) == 1:
         return mean
     return mean + " ± " + f"{statistics.stdev(values):.4f}".removeprefix("0")

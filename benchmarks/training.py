@@ -99,7 +99,9 @@ def growth() -> list[dict[str, Any]]:
 
 def plot(lines: Sequence[dict[str, Any]], out: str) -> None:
     """Draws the lines of `growth`: time and memory by history, and by catalogue with and without sampling."""
+    import matplotlib
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     figure = Figure(figsize=(9, 6), layout="constrained")
     measured = [line for line in lines if "step_ms" in line]
@@ -107,13 +109,21 @@ def plot(lines: Sequence[dict[str, Any]], out: str) -> None:
         by_history, by_items = (figure.add_subplot(2, 2, 2 * row + place) for place in (1, 2))
         points = [line for line in measured if line["items"] == CATALOGUES[0] and not line["sampled_items"]]
         by_history.plot([line["history"] for line in points], [line[key] for line in points], "o-")
-        by_history.set(xlabel=f"events of the history ({CATALOGUES[0]:,} items)", ylabel=label, xscale="log")
+        by_history.set(
+            xlabel=f"events of the history ({CATALOGUES[0]:,} items)", ylabel=label, xscale="log", ylim=(0, None)
+        )
+        by_history.set_xticks(HISTORIES, [f"{events:,}" for events in HISTORIES], minor=False)
         for sampled, name in ((0, "full softmax"), (SAMPLED, f"{SAMPLED:,} sampled")):
             points = [line for line in measured if line["history"] == HISTORIES[0] and line["sampled_items"] == sampled]
             by_items.plot([line["items"] for line in points], [line[key] for line in points], "o-", label=name)
         by_items.set(xlabel=f"items ({HISTORIES[0]} events)", ylabel=label, xscale="log", yscale="log")
+        by_items.set_xticks(CATALOGUES, [f"{items:,}" for items in CATALOGUES])
+        by_items.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        by_items.yaxis.set_major_formatter("{x:,.0f}")
+        by_items.yaxis.set_minor_formatter(NullFormatter())
         by_items.legend()
-    figure.savefig(out)
+    with matplotlib.rc_context({"svg.fonttype": "none"}):  # letters stay letters
+        figure.savefig(out)
 
 
 def _run(command: list[str]) -> dict[str, Any]:

@@ -33,7 +33,8 @@ ALL_PARTS = "all_parts"
 #: The entry that has the parts of `ABLATIONS`.
 ABLATED = "slice_ranker"
 
-#: The parts of the flagship switched off, one at a time, and the paths of repeats, popularity and query words together.
+#: The parts of the flagship switched off, one at a time (the repeat mixture with the copies that it mixes in), and the
+#: paths of repeats, popularity and query words together.
 ABLATIONS = (
     "no_profile_encoder=model.use_profile=false",
     "no_slice_autoencoder=model.use_autoencoder=false",
@@ -43,6 +44,7 @@ ABLATIONS = (
     "no_affinity=model.use_affinity=false",
     "no_evidence=model.neighbours=0,model.content_neighbours=0",
     "no_item_text=model.item_text=none,model.use_words=false",
+    "no_copy=model.use_copy=false,model.use_mixture=false",
     "no_explicit_paths=model.use_copy=false,model.use_mixture=false,model.use_popularity=false,model.use_lexical=false",
 )
 

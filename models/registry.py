@@ -28,6 +28,8 @@ class Entry:
       build: (options, sizes, `models.options.LossOptions`) -> a model: from `models.sizes.Sizes` a
         `models.candidate_model.CandidateModel`, for `ranking` a `models.catalogue_model.CatalogueModel`; for `tagging`
         from `models.sizes.TextSizes` a `models.tagger.ProfileTagger`.
+      losses: of `models.options.LossOptions`, the settings that it reads; a fit says of the others that they are passed
+        over.
     """
 
     purpose: str
@@ -36,6 +38,7 @@ class Entry:
     signatures: tuple[str, ...]
     options: type[ModelOptions]
     build: Callable[[Any, Any, Any], Any]
+    losses: tuple[str, ...] = ()
 
 
 def names() -> tuple[str, ...]:

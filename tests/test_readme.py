@@ -157,6 +157,14 @@ def test_tables_of_settings():
     for key, default, _ in rows("setting (`export`)", "default", "meaning"):
         exported[names(key)[0]] = yaml.safe_load(default.strip("`"))
     assert exported == flat(settings.export)
+    decisions = flat(settings.decisions)
+    for keys, defaults, _ in rows("setting (`decisions`)", "default", "meaning"):
+        cells = [yaml.safe_load(value.strip().strip("`")) for value in defaults.split(", ")]
+        said = [
+            value if isinstance(value, list) else type(decisions[key])(value)
+            for key, value in zip(names(keys), cells, strict=True)
+        ]
+        assert said == [list(v) if isinstance(v, tuple) else v for v in (decisions[key] for key in names(keys))]
 
 
 def test_table_of_raw_tables():

@@ -50,6 +50,7 @@ def export(
         model = keep_text_layers(model, layers) if layers else twin(model)
         if settings.export.sparsity:
             prune_kernels(model, settings.export.sparsity)
+            model.refresh_item_text()  # vectors of the pruned text encoder, as queries have them
         weights = compress(model, settings.export.weights)
     servable = CatalogueServable(
         model,

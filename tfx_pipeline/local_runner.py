@@ -88,7 +88,7 @@ class Place:
         if isinstance(data, pathlib.Path):
             data = data.resolve()
         return cls(
-            config, data, root.resolve() / settings.name, settings, entry, bool(environment.get("PIPELINE_UPDATE"))
+            config, data, root.resolve() / settings.name, settings, entry, _is_on(environment, "PIPELINE_UPDATE")
         )
 
     @property
@@ -140,7 +140,7 @@ def main(compile_only: bool = False) -> int:
             local_dag_runner.LocalDagRunner().run(make_pipeline(place))
             return 0
         fingerprint = fingerprint_of(place)
-        if not os.environ.get("PIPELINE_FORCE") and (standing := nothing_new(place, fingerprint)):
+        if not _is_on(os.environ, "PIPELINE_FORCE") and (standing := nothing_new(place, fingerprint)):
             progress.say(standing)
             return 0
         with _only_one(place.folder):
@@ -286,6 +286,11 @@ def _run(place: Place, fingerprint: str) -> int:
         partial.rename(place.last_run)
         run_report.show(report, runner.results, screen)
     return 0
+
+
+def _is_on(environment: Mapping[str, str], name: str) -> bool:
+    """Whether a variable says yes: anything but nothing and `0`."""
+    return environment.get(name, "") not in ("", "0")
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from models.candidate_model import CandidateModel
 from models.catalogue_model import CatalogueModel
 from models.click_metrics import CLICK_METRICS, LOWER_IS_BETTER
 from models.counted_model import CountedModel
+from models.options import LossOptions
 from models.profile_encoder import text_encoders
 from models.pruning import twin
 from serving import contract
@@ -107,6 +108,14 @@ class Hardware:
         if not idle:
             return self.name
         return f"{self.name}; {' and '.join(idle)} {'is' if len(idle) == 1 else 'are'} for a GPU and left out"
+
+
+def passed_over(settings: settings_module.Settings) -> list[str]:
+    """The settings `train.losses` that are not their defaults, and that the entry does not read."""
+    read, default = registry.entry(settings.model.entry).losses, LossOptions()
+    given = [name for name, value in vars(settings.train.losses).items() if value != getattr(default, name)]
+    # The weights of losses that a model has are learned by its training step.
+    return [f"train.losses.{name}" for name in given if name not in (*read, "weighting")]
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -234,6 +243,8 @@ def fit(
     tf.keras.utils.set_random_seed(train.seed)
     hardware = hardware_of(train)
     print(f"  training on {hardware.said_for(train)}", flush=True)
+    if idle := passed_over(settings):
+        print(f"  {settings.model.entry} passes over {', '.join(idle)}", flush=True)
     until = None if final else inputs.first_request_day(data.eval_files, data.transform)
     catalogue = inputs.read_catalogue(data.catalogue_files, data.transform, settings, until_day=until)
     relations = catalogue.table.relations

@@ -13,6 +13,7 @@ import tensorflow_transform as tft
 
 from models import features
 from models.catalogue_model import CatalogueModel
+from serving import contract
 from tfx_pipeline import inputs, warm_start
 from tfx_pipeline.callbacks import CatalogueRanking
 from tfx_pipeline.settings import Settings, to_dict
@@ -36,11 +37,14 @@ def find_base(settings: Settings, folder: str | None, final: Mapping[str, Any] |
     if not settings.train.warm_start.enabled or (final and not final["warm_start"]):
         return None
     reason = "no model was blessed before"
-    if folder:
+    if not warm_start.keeps_weights(settings):
+        reason = "what is pushed with `export`, or with LoRA merged, has not the weights of the fit"
+    elif folder:
         base = warm_start.find(folder)
         if base is not None and base.model == to_dict(settings.model):
             return base
-        reason = f"{folder} is of another version" if base is None else f"{folder} has other settings of `model`"
+        lacks = f"no {contract.WARM_START_FILE}" if base is None else "other settings of `model`"
+        reason = f"{folder} has {lacks}"
     print(f"  fitting from scratch: {reason}", flush=True)
     return None
 

@@ -121,6 +121,11 @@ def main() -> int:
         for name, expected in (("CONFIG", "a runnable configuration"), ("DATA", "a folder on Cloud Storage")):
             if not os.environ.get(f"PIPELINE_{name}"):
                 raise settings_lib.SettingsError(f"PIPELINE_{name} is not set; expected {expected}.")
+        for name in ("ENTRY", "UPDATE"):
+            if os.environ.get(f"PIPELINE_{name}"):
+                raise settings_lib.SettingsError(
+                    f"PIPELINE_{name} is set, which is for runs on this machine; expected it in the configuration."
+                )
         config = pathlib.Path(os.environ["PIPELINE_CONFIG"]).resolve()
         settings = settings_lib.load(config)
         compile_pipeline(settings, config, os.environ["PIPELINE_DATA"], pathlib.Path(f"{settings.name}.json"))

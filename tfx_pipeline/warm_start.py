@@ -22,6 +22,7 @@ from models.catalogue_model import CatalogueModel
 from models.sizes import Sizes
 from serving import contract
 from tfx_pipeline import settings as settings_lib
+from tfx_pipeline.export_settings import ExportSettings
 from tfx_pipeline.settings import Settings
 from tfx_pipeline.warm_start_settings import WarmStartSettings
 
@@ -67,6 +68,12 @@ class Chosen:
     yesterday: np.ndarray
 
 
+def keeps_weights(settings: Settings) -> bool:
+    """Whether a SavedModel has the weights of the fit: `export` may round, prune or drop some, and LoRA is merged."""
+    encoders = settings.model.text_encoders.values()
+    return settings.export == ExportSettings() and all(encoder.trainable != "lora" for encoder in encoders)
+
+
 def find(folder: str) -> Base | None:
     """What `write` left in a SavedModel; None if it is not there."""
     file = f"{folder}/{contract.WARM_START_FILE}"
@@ -79,7 +86,9 @@ def find(folder: str) -> Base | None:
 def write(
     export_dir: str, settings: Settings, transform: tft.TFTransformOutput, item_ids: Sequence[str], until_day: int
 ) -> None:
-    """Leaves in a SavedModel what an update needs to know of it."""
+    """Leaves in a SavedModel what an update needs to know of it, if it has the weights of the fit."""
+    if not keeps_weights(settings):
+        return
     content = {
         "until_day": until_day,
         "model": settings_lib.to_dict(settings.model),

@@ -113,4 +113,5 @@ ENTRY = Entry(
     signatures=("rank",),
     options=ClickClassifierOptions,
     build=build,
+    losses=("binary",),
 )

@@ -221,4 +221,5 @@ ENTRY = Entry(
     signatures=("rank", "recommend"),
     options=DinOptions,
     build=build,
+    losses=("listwise", "binary"),
 )

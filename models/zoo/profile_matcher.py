@@ -87,4 +87,5 @@ ENTRY = Entry(
     signatures=("rank", "recommend", "search", "profile"),
     options=ProfileMatcherOptions,
     build=build,
+    losses=("catalogue", "listwise", "label_smoothing"),
 )

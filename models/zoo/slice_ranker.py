@@ -176,4 +176,5 @@ ENTRY = Entry(
     signatures=("rank", "recommend", "search", "profile"),
     options=SliceRankerOptions,
     build=build,
+    losses=tuple(field.name for field in dataclasses.fields(LossOptions)),
 )

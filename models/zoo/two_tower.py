@@ -160,4 +160,5 @@ ENTRY = Entry(
     signatures=("rank", "recommend"),
     options=TwoTowerOptions,
     build=build,
+    losses=("label_smoothing",),
 )

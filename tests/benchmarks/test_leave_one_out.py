@@ -114,11 +114,9 @@ def test_a_typo_is_one_of_four_in_one_word():
         wrong = with_typo("red kettle a", str(user))
         assert wrong == with_typo("red kettle a", str(user))
         red, kettle, last = wrong.split()
-        assert last == "a" and (red == "red") + (kettle == "kettle") >= 1
+        assert last == "a" and (red == "red") + (kettle == "kettle") == 1
         word, typed = ("red", red) if red != "red" else ("kettle", kettle)
-        if typed == word:
-            kinds["none to see"] += 1  # the two t of kettle swapped
-        elif len(typed) < len(word):
+        if len(typed) < len(word):
             kinds["dropped"] += 1
             assert typed in {word[:i] + word[i + 1 :] for i in range(len(word))}
         elif len(typed) > len(word):
@@ -130,7 +128,7 @@ def test_a_typo_is_one_of_four_in_one_word():
             kinds["replaced"] += 1
             assert sum(a != b for a, b in zip(typed, word, strict=True)) == 1
     assert {"dropped", "doubled", "swapped", "replaced"} <= set(kinds)
-    assert min(kinds[kind] for kind in ("dropped", "doubled", "swapped", "replaced")) > 350
+    assert min(kinds.values()) > 350  # a swap of the two t is drawn again
     assert with_typo("a b", "u") == "a b"
     assert {len(with_typo("登山靴", str(user))) for user in range(50)} == {2, 3, 4}
 

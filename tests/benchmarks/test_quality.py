@@ -266,12 +266,19 @@ def test_each_seed_is_fitted_and_with_final_each_twice(command, change, ran, fit
     assert every["ndcg@10"] == lines[5]["ndcg@10"]
 
 
-def test_a_fit_is_compared_with_the_configuration_of_the_same_seed(command, change, ran, fits, top4):
+def test_a_fit_is_compared_with_the_configuration_of_the_same_seed(command, change, ran, fits, top4, shop, tmp_path):
     ran(change(), "train", "eval", "catalogue")
     arguments = ("--variant", "other=train.seed=4", "--variant", "mine=train.epochs=2")
-    code, (pushed, other, mine), err = command("--servable", top4, *arguments)
-    assert code == 0, err
-    assert ["ndcg@10_more" in line for line in (pushed, other, mine)] == [False, False, True]
+    served = tmp_path / "served"
+    shutil.copytree(top4, served)
+    model = settings_lib.to_dict(shop.settings.model)
+    for fitted, seed, compared in ((model, 11, [False, True]), (model, 4, [True, False]), ({**model, "a": 1}, 11, [])):
+        (served / "7" / contract.RUN_FILE).write_text(json.dumps({"final": False, "seed": seed}))
+        (served / "7" / contract.WARM_START_FILE).write_text(json.dumps({"model": fitted}))
+        code, (pushed, other, mine), err = command("--servable", served, *arguments)
+        assert code == 0, err
+        assert pushed["seed"] == seed and "ndcg@10_more" not in pushed
+        assert ["ndcg@10_more" in line for line in (other, mine)] == (compared or [False, False])
     _, (_, itself, mine), _ = command("--servable", top4, "--variant", "mine=train.epochs=2", "--seed", 4)
     for line in (itself, mine):
         assert (line["ndcg@10_more"], line["novel_ndcg@10_more_95"]) == (0, [0, 0])

@@ -109,7 +109,7 @@ def test_a_model_that_counts_the_history_loses_by_other_items_and_not_by_order(t
     assert few["n"] == 2
 
 
-def test_the_command_prints_a_line_for_each_damage_and_model(place, ran, fits, top4, capfd):
+def test_the_command_prints_a_line_for_each_damage_and_model(place, ran, fits, top4, export, capfd):
     ran(place, "train", "eval", "catalogue", "recent")
     arguments = ["--config", str(place.config), "--data", str(place.data), "--task", "next_basket"]
     arguments += ["--servable", str(top4), "--variant", "tough=train.adversarial.kind=fgm"]
@@ -121,3 +121,6 @@ def test_the_command_prints_a_line_for_each_damage_and_model(place, ran, fits, t
     assert {line["seed"] for line in lines} == {11}
     assert robustness.main([*arguments, "--variant", "bad"]) == 1
     assert "cannot be read; expected NAME=KEY=VALUE" in capfd.readouterr().err
+    final = [*arguments[:6], "--servable", str(export(4, final=True)), "--validation"]
+    assert robustness.main(final) == 1
+    assert "does not say that the model was fitted without the validation" in capfd.readouterr().err

@@ -213,6 +213,7 @@ def test_data_may_lie_on_any_file_system_that_tensorflow_knows(environment):
 
 def test_an_update_is_a_setting_of_one_run(environment, place):
     update = local_runner.Place.from_environment({**environment, "PIPELINE_UPDATE": "1"})
+    assert not local_runner.Place.from_environment({**environment, "PIPELINE_UPDATE": "0"}).update
     assert update.run_settings.train.warm_start.enabled
     assert not place.run_settings.train.warm_start.enabled
     assert update.settings == place.settings

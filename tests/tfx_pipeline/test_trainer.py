@@ -19,9 +19,10 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io, schema_utils
 
-from models import features, wordpiece
+from models import features, registry, wordpiece
 from models.layers.repeat_mixture import RepeatMixture
 from models.metrics import RankingMetrics
+from models.options import LossOptions
 from models.ranker import Ranker
 from tfx_pipeline import callbacks, inputs, logs, trainer
 from tfx_pipeline import settings as settings_lib
@@ -324,6 +325,15 @@ def test_what_is_for_a_gpu_is_said_to_be_left_out():
         "2 GPUs",
         "the CPU",
     )
+
+
+def test_losses_that_an_entry_does_not_have_are_said_to_be_passed_over():
+    losses = LossOptions(sampled_items=5, listwise=0.5, weighting="uncertainty")
+    settings = _settings()
+    settings = dataclasses.replace(settings, train=dataclasses.replace(settings.train, losses=losses))
+    assert trainer.passed_over(settings) == []
+    sasrec = dataclasses.replace(settings, model=registry.entry("sasrec").options())
+    assert trainer.passed_over(sasrec) == ["train.losses.listwise", "train.losses.sampled_items"]
 
 
 def test_half_precision_ends_with_the_fit(data, tmp_path, monkeypatch):

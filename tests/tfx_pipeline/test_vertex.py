@@ -291,3 +291,12 @@ def test_the_images_cuda_is_that_of_the_extra_and_of_the_lock():
 
 def test_the_locked_tensorflow_reads_cloud_storage():
     assert "gs" in tf.io.gfile.get_registered_schemes()
+
+
+@pytest.mark.parametrize("name", ["PIPELINE_ENTRY", "PIPELINE_UPDATE"])
+def test_what_is_for_local_runs_alone_is_refused(name, monkeypatch, capsys):
+    monkeypatch.setenv("PIPELINE_CONFIG", "configs/demo.yaml")
+    monkeypatch.setenv("PIPELINE_DATA", "gs://shop-data/tables")
+    monkeypatch.setenv(name, "sasrec")
+    assert vertex_runner.main() == 1
+    assert capsys.readouterr().err.startswith(f"error: {name} is set, which is for runs on this machine")

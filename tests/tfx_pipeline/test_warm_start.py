@@ -19,6 +19,7 @@ from models.sizes import Sizes
 from serving import contract
 from tfx_pipeline import settings as settings_lib
 from tfx_pipeline import warm_start
+from tfx_pipeline.export_settings import ExportSettings
 from tfx_pipeline.settings import WarmStartSettings
 from tfx_pipeline.update import find_base
 
@@ -228,10 +229,19 @@ def test_a_fit_from_scratch_says_why(tmp_path, capsys):
     assert "no model was blessed before" in capsys.readouterr().out
     (tmp_path / "empty").mkdir()
     assert find_base(asked, str(tmp_path / "empty"), None) is None
-    assert "is of another version" in capsys.readouterr().out
+    assert f"has no {contract.WARM_START_FILE}" in capsys.readouterr().out
     wider = dataclasses.replace(asked, model=dataclasses.replace(asked.model, dimension=12))
     assert find_base(wider, base.folder, None) is None
     assert "has other settings of `model`" in capsys.readouterr().out
+    for other in (
+        dataclasses.replace(asked, export=ExportSettings(weights="int8")),
+        settings_of("profile_matcher", text_encoder=TextEncoderOptions(trainable="lora")),
+    ):
+        other = dataclasses.replace(other, train=warm)
+        assert find_base(other, base.folder, None) is None
+        assert "has not the weights of the fit" in capsys.readouterr().out
+        warm_start.write(str(tmp_path / "empty"), other, None, [], 3)
+        assert not list((tmp_path / "empty").iterdir())
 
 
 # --- which decisions -------------------------------------------------------------------------------------------------
