@@ -16,7 +16,7 @@ from serving.server.metrics import Metrics
 from serving.server.models import Models, single_model
 from serving.server.rest import RestServer
 from serving.server.rest_api import RestApi
-from serving.server.servable import Runner
+from serving.server.servable import LoadedRunner
 from serving.server.textproto import ModelServerConfig, MonitoringConfig, read_text_proto
 from serving.server.transport import start_grpc
 
@@ -54,7 +54,7 @@ class Server:
         self.metrics = Metrics()
         self._loader = Loader(flags, self.metrics)
         #: The versions of all models.
-        self.manager: Manager[Runner] = Manager(
+        self.manager: Manager[LoadedRunner] = Manager(
             self._loader.load,
             flags.file_system_poll_wait_seconds,
             flags.max_num_load_retries,
@@ -62,7 +62,7 @@ class Server:
             flags.num_load_threads,
         )
         #: What requests ask for.
-        self.models: Models[Runner] = Models(self.manager, flags.allow_version_labels_for_unavailable_models)
+        self.models: Models[LoadedRunner] = Models(self.manager, flags.allow_version_labels_for_unavailable_models)
         self._stopping = threading.Event()
         self._grpc: grpc.Server | None = None
         self._rest: RestServer | None = None

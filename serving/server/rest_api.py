@@ -27,7 +27,7 @@ from serving.server.metrics import Metrics
 from serving.server.models import Models
 from serving.server.predict import run_signature
 from serving.server.queries import SIGNATURE_DEF, get_model_metadata, get_model_status
-from serving.server.servable import Runner
+from serving.server.servable import LoadedRunner
 from serving.server.timed import TimedRunner, measured_request
 
 _SPEC = r"(?:/versions/([0-9]+)|/labels/([^/:]+))?"
@@ -54,7 +54,7 @@ class RestApi:
       timeout_ms: of a run; 0 or less for no limit.
     """
 
-    def __init__(self, models: Models[Runner], metrics: Metrics, timeout_ms: int) -> None:
+    def __init__(self, models: Models[LoadedRunner], metrics: Metrics, timeout_ms: int) -> None:
         self._models = models
         self._metrics = metrics
         self._timeout_ms = timeout_ms if timeout_ms > 0 else None

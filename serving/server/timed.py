@@ -49,10 +49,6 @@ class TimedRunner:
             self._metrics.example_count_total.add(self._model_name, amount=examples)
         return arrays
 
-    def close(self) -> None:
-        """Closes the runner."""
-        self._runner.close()
-
 
 @contextlib.contextmanager
 def measured_request(metrics: Metrics, model_name: str, api: str, entrypoint: str) -> Iterator[None]:
