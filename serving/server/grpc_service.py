@@ -70,7 +70,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def _measured(self, api: str, call: Callable[..., Any], request: Any, context: grpc.ServicerContext) -> Any:
         def answer() -> Any:
             name = request.model_spec.name
-            with measured_request(self._metrics, name, api, "GRPC"):
+            with measured_request(self._metrics, name, self._models.knows, api, "GRPC"):
                 if not request.HasField("model_spec"):
                     raise invalid_argument("Missing ModelSpec")
                 with self._models.use(request.model_spec) as (runner, version):

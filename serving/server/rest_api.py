@@ -68,7 +68,8 @@ class RestApi:
         """
         route = _route(http_method, path)
         name, method = (route.spec.name, route.method) if route else ("", "")
-        with measured_request(self._metrics, name, method if http_method == "POST" else "", "REST"):
+        api = method if http_method == "POST" else ""
+        with measured_request(self._metrics, name, self._models.knows, api, "REST"):
             if route is None:
                 raise invalid_argument(f"Malformed request: {http_method} {path}")
             return getattr(self, f"_{method}")(route.spec, body).encode("utf-8", "surrogateescape")
