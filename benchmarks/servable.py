@@ -14,7 +14,7 @@ from serving import contract
 from serving.client import build_inputs
 from serving.requests import Request
 from serving.results import Recommendation
-from serving.server.manager import parse_version
+from serving.server.storage import parse_version
 
 BATCH = 64
 

@@ -38,16 +38,15 @@ def main(arguments: list[str]) -> int:
         threading.Thread(target=_wait_for_eof, args=(stopping,), daemon=True).start()
 
     from serving.server.embedded import Server
-    from serving.server.errors import ServingError
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    failure: list[ServingError] = []
+    failure: list[Exception] = []
 
     def start(server: Server) -> None:
         try:
             server.start()
-        except ServingError as error:
+        except Exception as error:
             failure.append(error)
             stopping.set()
             return
@@ -58,8 +57,8 @@ def main(arguments: list[str]) -> int:
 
     try:
         server = Server(flags)
-    except ServingError as error:
-        print(f"Failed to start server. Error: {_text(error)}", file=sys.stderr)
+    except Exception as error:
+        print(f"Failed to start server. Error: {_describe(error)}", file=sys.stderr)
         return EXIT_FAILURE
     # Start-up may wait for a version for ever; signals are seen here meanwhile.
     starter = threading.Thread(target=start, args=(server,), daemon=True)
@@ -67,7 +66,7 @@ def main(arguments: list[str]) -> int:
     while not stopping.wait(3600):
         pass
     if failure:
-        print(f"Failed to start server. Error: {_text(failure[0])}", file=sys.stderr)
+        print(f"Failed to start server. Error: {_describe(failure[0])}", file=sys.stderr)
         return EXIT_FAILURE
     server.stop()
     return 0
@@ -78,9 +77,13 @@ def _wait_for_eof(stopping: threading.Event) -> None:
     stopping.set()
 
 
-def _text(error: Exception) -> str:
-    """The code as a word, as TensorFlow Serving's start-up errors have it: `Unknown: ...`."""
-    code, _, message = str(error).partition(": ")
+def _describe(error: Exception) -> str:
+    """An error at start as TensorFlow Serving has it, the code as a word: `Unknown: ...`. The unforeseen are logged."""
+    from serving.server.errors import ServingError
+
+    if not isinstance(error, ServingError):
+        logging.getLogger("serving.server").error("The server does not start", exc_info=error)
+    code, _, message = str(ServingError.wrap(error)).partition(": ")
     return f"{code.replace('_', ' ').capitalize()}: {message}"
 
 

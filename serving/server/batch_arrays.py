@@ -120,6 +120,23 @@ def split(arrays: Sequence[np.ndarray], rows: Sequence[int], size: int) -> list[
     return [[array[end - count : end] for array in arrays] for count, end in zip(rows, ends, strict=True)]
 
 
+def join(name: str, parts: Sequence[np.ndarray]) -> np.ndarray:
+    """An output of a request that was split, of all its parts.
+
+    Raises:
+      ServingError: FAILED_PRECONDITION when they differ in more than the first dimension, as where one part was padded
+        further than another.
+    """
+    shapes = sorted({part.shape[1:] for part in parts})
+    if len(shapes) > 1:
+        raise ServingError(
+            grpc.StatusCode.FAILED_PRECONDITION,
+            f"Output tensor '{name}' of a request that was split into {len(parts)} batches has different shapes in "
+            f"them, {shapes[0]} and {shapes[-1]} a row; expected equal dimensions after the first.",
+        )
+    return np.concatenate(parts)
+
+
 def _largest(feeds: Sequence[Mapping[str, np.ndarray]]) -> dict[str, tuple[int, ...]]:
     """The largest size of each dimension after the first, of each input."""
     return {

@@ -63,17 +63,30 @@ class BatchScheduler:
 
     Args:
       threads: that limit.
-      name: of the threads that run the batches of requests that were split.
+      name: of the threads that run the further batches of requests that were split.
     """
 
     def __init__(self, threads: int, name: str) -> None:
         self.slots = threading.BoundedSemaphore(threads)
-        self.helpers = concurrent.futures.ThreadPoolExecutor(threads, name)
-        self.queues: weakref.WeakSet[BatchQueue] = weakref.WeakSet()
+        self.name = name
+        self._lock = threading.Lock()
+        self._queues: weakref.WeakSet[BatchQueue] = weakref.WeakSet()
+        self._closed = False
+
+    def add(self, queue: BatchQueue) -> None:
+        """Takes a queue along to where it is closed, at once if that has been."""
+        with self._lock:
+            self._queues.add(queue)
+            closed = self._closed
+        if closed:
+            queue.close()
 
     def close(self) -> None:
-        """Lets what waits for others run at once."""
-        for queue in list(self.queues):
+        """Lets what waits for others run at once, now and from now on."""
+        with self._lock:
+            self._closed = True
+            queues = list(self._queues)
+        for queue in queues:
             queue.close()
 
 
@@ -99,7 +112,7 @@ class BatchQueue:
         self._lock = threading.Lock()
         self._closed = False
         self._batches = collections.deque([_Batch()])
-        scheduler.queues.add(self)
+        scheduler.add(self)
 
     @property
     def waiting(self) -> int:
@@ -121,7 +134,7 @@ class BatchQueue:
             parts = self._split(task)
             opened = [batch for batch in map(self._add, parts) if batch]
         for batch in opened[1:]:
-            self._scheduler.helpers.submit(self._lead, batch)
+            threading.Thread(target=self._lead, args=(batch,), name=self._scheduler.name, daemon=True).start()
         if opened:
             self._lead(opened[0])
         return [part.outputs.result() for part in parts]

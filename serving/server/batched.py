@@ -53,7 +53,8 @@ class BatchedServable:
         Raises:
           ServingError: as `Servable.run`; INVALID_ARGUMENT for inputs that have no common number of rows, or too
             many; UNAVAILABLE when too much waits; FAILED_PRECONDITION for a batch that does not fit together, or
-            whose outputs cannot be divided; RESOURCE_EXHAUSTED when the time is over before the run.
+            whose outputs cannot be divided; RESOURCE_EXHAUSTED when the time of all in the batch is over before the
+            run.
         """
         self._servable.check(feeds, fetches)
         self._check_types(feeds)
@@ -67,7 +68,7 @@ class BatchedServable:
         outputs = self._queue(key).run(BatchTask(feeds, rows, deadline))
         if len(outputs) == 1:
             return [outputs[0][name] for name in fetches]
-        return [np.concatenate([part[name] for part in outputs]) for name in fetches]
+        return [batch_arrays.join(name, [part[name] for part in outputs]) for name in fetches]
 
     def close(self) -> None:
         """Frees the model's memory; no request may be under way."""
@@ -97,7 +98,7 @@ class BatchedServable:
 
     def _process(self, tasks: list[BatchTask], fetches: list[str]) -> None:
         try:
-            tasks = self._in_time(tasks)
+            self._check_time(tasks)
             tasks = batch_arrays.refuse_unpaddable(tasks) if self._options.pad_variable_length_inputs else tasks
             if not tasks:
                 return
@@ -116,22 +117,16 @@ class BatchedServable:
         for task, parts in zip(tasks, divided, strict=True):
             task.outputs.set_result(dict(zip(fetches, parts, strict=True)))
 
-    def _in_time(self, tasks: list[BatchTask]) -> list[BatchTask]:
-        """The tasks whose time is not over; the others fail."""
-        now, left = time.monotonic(), []
+    def _check_time(self, tasks: Sequence[BatchTask]) -> None:
+        """Refuses a batch that nobody waits for any more."""
+        now = time.monotonic()
         for task in tasks:
             waited = (now - task.enqueued) * 1e6
             self._metrics.queuing_latency.add(self._options.thread_pool_name, value=waited)
-            if task.deadline is None or task.deadline > now:
-                left.append(task)
-            else:
-                task.outputs.set_exception(
-                    ServingError(
-                        grpc.StatusCode.RESOURCE_EXHAUSTED,
-                        "Run() timeout exceeded while waiting in batching queue",
-                    )
-                )
-        return left
+        if all(task.deadline is not None and task.deadline <= now for task in tasks):
+            raise ServingError(
+                grpc.StatusCode.RESOURCE_EXHAUSTED, "Run() timeout exceeded while waiting in batching queue"
+            )
 
 
 def _timeout_ms(tasks: Sequence[BatchTask]) -> int | None:

@@ -9,14 +9,14 @@ import time
 import grpc
 
 from serving.server.errors import ServingError, invalid_argument
-from serving.server.flags import Flags
+from serving.server.flags import FREE_PORT, Flags
 from serving.server.loading import Loader
 from serving.server.manager import Manager
 from serving.server.metrics import Metrics
 from serving.server.models import Models, single_model
 from serving.server.rest import RestServer
 from serving.server.rest_api import RestApi
-from serving.server.servable import Runner
+from serving.server.servable import LoadedRunner
 from serving.server.textproto import ModelServerConfig, MonitoringConfig, read_text_proto
 from serving.server.transport import start_grpc
 
@@ -30,13 +30,13 @@ class Server:
     """Serves models over gRPC and, where asked for, REST.
 
     Args:
-      flags: as of the command line; port 0 takes a free port.
+      flags: as of the command line; port 0 and rest_api_port -1 take free ports.
 
     Raises:
       ServingError: for flags that contradict each other, and for files that cannot be read.
 
     Example:
-      with Server(Flags(port=0, rest_api_port=0, model_name="ranker", model_base_path="/models/ranker")) as server:
+      with Server(Flags(port=0, rest_api_port=-1, model_name="ranker", model_base_path="/models/ranker")) as server:
           client = Client(f"localhost:{server.port}", "ranker")
     """
 
@@ -54,7 +54,7 @@ class Server:
         self.metrics = Metrics()
         self._loader = Loader(flags, self.metrics)
         #: The versions of all models.
-        self.manager: Manager[Runner] = Manager(
+        self.manager: Manager[LoadedRunner] = Manager(
             self._loader.load,
             flags.file_system_poll_wait_seconds,
             flags.max_num_load_retries,
@@ -62,8 +62,10 @@ class Server:
             flags.num_load_threads,
         )
         #: What requests ask for.
-        self.models: Models[Runner] = Models(self.manager, flags.allow_version_labels_for_unavailable_models)
+        self.models: Models[LoadedRunner] = Models(self.manager, flags.allow_version_labels_for_unavailable_models)
         self._stopping = threading.Event()
+        #: Held while ports are opened, so that `stop` finds all of them or none.
+        self._opening = threading.Lock()
         self._grpc: grpc.Server | None = None
         self._rest: RestServer | None = None
 
@@ -83,13 +85,16 @@ class Server:
         flags = self._flags
         self.manager.start()
         try:
-            if not self.models.reload(self._config) or self._stopping.is_set():
+            if not self.models.reload(self._config):
                 return
+            with self._opening:
+                if self._stopping.is_set():
+                    return
+                self._grpc, self.port = start_grpc(_HOST, flags, self.models, self.metrics)
+                if flags.rest_api_port:
+                    self._open_rest()
             if flags.model_config_file and flags.model_config_file_poll_wait_seconds > 0:
                 threading.Thread(target=self._poll_config, name="model config", daemon=True).start()
-            self._grpc, self.port = start_grpc(_HOST, flags, self.models, self.metrics)
-            if flags.rest_api_port >= 0:
-                self._open_rest()
         except BaseException:
             self.stop()
             raise
@@ -102,14 +107,14 @@ class Server:
         self._stopping.set()
         deadline = time.monotonic() + grace
         self._loader.close()
-        stopped = self._grpc.stop(grace) if self._grpc else None
-        if self._rest:
-            self._rest.shutdown()
-            self._rest.server_close()
-            self._rest = None
+        with self._opening:
+            over_grpc, self._grpc = self._grpc, None
+            over_rest, self._rest = self._rest, None
+        stopped = over_grpc.stop(grace) if over_grpc else None
+        if over_rest:
+            over_rest.stop(grace)
         if stopped:
             stopped.wait(grace + 1.0)
-            self._grpc = None
         self.manager.stop(max(0.5, deadline - time.monotonic()))
 
     def _read_config(self) -> ModelServerConfig:
@@ -128,8 +133,9 @@ class Server:
         while not self._stopping.wait(self._flags.model_config_file_poll_wait_seconds):
             try:
                 self.models.reload(self._read_config(), lambda: not self._stopping.is_set())
-            except ServingError as error:
-                log.error("PollFilesystemAndReloadConfig failed to ReloadConfig: %s", error.message)
+            except Exception as error:
+                message = ServingError.wrap(error).message
+                log.error("PollFilesystemAndReloadConfig failed to ReloadConfig: %s", message)
 
     def _open_rest(self) -> None:
         flags = self._flags
@@ -141,7 +147,7 @@ class Server:
         try:
             self._rest = RestServer(
                 _HOST,
-                flags.rest_api_port,
+                0 if flags.rest_api_port == FREE_PORT else flags.rest_api_port,
                 api,
                 flags.rest_api_num_threads,
                 pages,

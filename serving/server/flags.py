@@ -29,10 +29,14 @@ WITHOUT_EFFECT = {
     "xla_gpu_compilation_enabled": True,
 }
 _NUMBERS = ("file_system_poll_wait_seconds", "model_config_file_poll_wait_seconds")
+_THREADS = ("rest_api_num_threads", "grpc_max_threads")
+#: As --rest_api_port: a port that is free.
+FREE_PORT = -1
+_LARGEST_PORT = 65535
 
 
 class FlagError(ValueError):
-    """A flag whose value cannot be read; the message is one sentence."""
+    """A flag whose value cannot be read or is out of range; the message is one sentence."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +44,9 @@ class Flags:
     """The flags of `tensorflow_model_server` that the embedded server heeds, with its names and defaults.
 
     Attributes:
-      port: of gRPC; 0 takes a free one.
+      port: of gRPC; 0, which the real server refuses, takes a free one.
       grpc_socket_path: UNIX socket for gRPC besides the port.
-      rest_api_port: of REST; 0 takes a free one, -1 (not given) leaves REST off.
+      rest_api_port: of REST; 0 leaves REST off. Only here: -1 takes a free one.
       rest_api_num_threads: REST requests that are answered at the same time.
       rest_api_timeout_in_ms: of one run asked for over REST.
       rest_api_enable_cors_support: let browsers ask from other sites' pages.
@@ -70,11 +74,14 @@ class Flags:
       tensorflow_session_parallelism: threads within and between ops of a Session; 0 chooses itself.
       tensorflow_intra_op_parallelism, tensorflow_inter_op_parallelism: the same, one by one.
       exit_on_stdin_close: only here: end when stdin closes, so as not to outlive the process that holds it.
+
+    Raises:
+      FlagError: for a port or a number of threads that there cannot be.
     """
 
     port: int = 8500
     grpc_socket_path: str = ""
-    rest_api_port: int = -1
+    rest_api_port: int = 0
     rest_api_num_threads: int = 4 * (os.cpu_count() or 1)
     rest_api_timeout_in_ms: int = 30000
     rest_api_enable_cors_support: bool = False
@@ -103,12 +110,20 @@ class Flags:
     tensorflow_inter_op_parallelism: int = 0
     exit_on_stdin_close: bool = False
 
+    def __post_init__(self) -> None:
+        for name in _THREADS:
+            if getattr(self, name) < 1:
+                raise FlagError(f"The flag {name} is {getattr(self, name)}; expected at least 1.")
+        for name, least in (("port", 0), ("rest_api_port", FREE_PORT)):
+            if not least <= getattr(self, name) <= _LARGEST_PORT:
+                raise FlagError(f"The flag {name} is {getattr(self, name)}; expected {least} to {_LARGEST_PORT}.")
+
 
 def parse_flags(arguments: Sequence[str]) -> Flags:
     """Reads `--name=value` (a boolean may stand bare); an unknown argument is said on stderr and passed over.
 
     Raises:
-      FlagError: when a value is not of the flag's type.
+      FlagError: when a value is not of the flag's type, or out of its range.
     """
     fields = {field.name: field for field in dataclasses.fields(Flags)}
     values: dict[str, Any] = {}

@@ -21,7 +21,7 @@ from serving.server.metrics import Metrics
 from serving.server.models import Models
 from serving.server.predict import predict
 from serving.server.queries import get_model_metadata, get_model_status
-from serving.server.servable import Runner
+from serving.server.servable import LoadedRunner
 from serving.server.timed import TimedRunner, measured_request
 
 log = logging.getLogger("serving.server")
@@ -37,7 +37,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
       metrics: count the first three.
     """
 
-    def __init__(self, models: Models[Runner], metrics: Metrics) -> None:
+    def __init__(self, models: Models[LoadedRunner], metrics: Metrics) -> None:
         self._models = models
         self._metrics = metrics
 
@@ -70,7 +70,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def _measured(self, api: str, call: Callable[..., Any], request: Any, context: grpc.ServicerContext) -> Any:
         def answer() -> Any:
             name = request.model_spec.name
-            with measured_request(self._metrics, name, api, "GRPC"):
+            with measured_request(self._metrics, name, self._models.knows, api, "GRPC"):
                 if not request.HasField("model_spec"):
                     raise invalid_argument("Missing ModelSpec")
                 with self._models.use(request.model_spec) as (runner, version):
@@ -88,7 +88,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
       metrics: whose increase a reload may ask for.
     """
 
-    def __init__(self, models: Models[Runner], metrics: Metrics) -> None:
+    def __init__(self, models: Models[LoadedRunner], metrics: Metrics) -> None:
         self._models = models
         self._metrics = metrics
 

@@ -63,7 +63,7 @@ def _add_value(value: Any, name: str, feature: feature_pb2.Feature) -> None:
         check_decimal(value, types_pb2.DT_FLOAT)
         floats.append(value)
     elif isinstance(value, str):
-        _list(feature, "bytes_list", name).append(_encoded(value))
+        _list(feature, "bytes_list", name).append(value.encode("utf-8"))
     elif is_base64(value):
         _list(feature, "bytes_list", name).append(decode_base64(value))
     else:
@@ -76,10 +76,3 @@ def _list(feature: feature_pb2.Feature, kind: str, name: str) -> Any:
     if known not in (None, kind):
         raise invalid_argument(f"Unexpected element type in feature: {name} expecting type: {_KINDS[known]}")
     return getattr(feature, kind).value
-
-
-def _encoded(text: str) -> bytes:
-    try:
-        return text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise invalid_argument("JSON Parse error: The surrogate pair in string is invalid.") from None

@@ -225,10 +225,7 @@ def _value(value: Any, kind: int) -> Any:
     if kind == types_pb2.DT_STRING and isinstance(value, dict):
         return decode_base64(value)
     if kind == types_pb2.DT_STRING and isinstance(value, str):
-        try:
-            return value.encode("utf-8")
-        except UnicodeEncodeError:
-            raise invalid_argument("JSON Parse error: The surrogate pair in string is invalid.") from None
+        return value.encode("utf-8")
     if kind == types_pb2.DT_BOOL and isinstance(value, bool):
         return value
     if kind in _FLOATS and number:

@@ -15,6 +15,12 @@ from serving.server.errors import ServingError, invalid_argument
 BASE64 = "b64"
 _INDENT = " " * 4
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+#: What a backslash begins: a surrogate pair, half of one (the group), or any other escape.
+_ESCAPE = re.compile(r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F])|.)", re.DOTALL)
+#: Characters of a part of the body that an error quotes.
+_MOST_QUOTED = 1024
+_QUOTING = json.JSONEncoder(indent=4, ensure_ascii=False)
 #: Beginning of Python's message -> RapidJSON's.
 _MESSAGES = {
     "Expecting property name": "Missing a name for object member.",
@@ -36,7 +42,8 @@ def parse_body(body: bytes) -> dict[str, Any]:
     if not body:
         raise invalid_argument("JSON Parse error: The document is empty")
     try:
-        document = json.loads(body.decode("utf-8"))
+        text = body.decode("utf-8")
+        document = json.loads(text)
     except UnicodeDecodeError as error:
         raise invalid_argument(f"JSON Parse error: Invalid encoding in string. at offset: {error.start}") from None
     except json.JSONDecodeError as error:
@@ -45,6 +52,7 @@ def parse_body(body: bytes) -> dict[str, Any]:
         raise invalid_argument("JSON Parse error: Invalid value. A number has too many digits") from None
     except RecursionError:
         raise invalid_argument("JSON Parse error: the document is nested too deeply") from None
+    _check_surrogates(text)
     if not isinstance(document, dict):
         raise format_error(document, "Is not object")
     if not isinstance(document.get("signature_name", ""), str):
@@ -60,10 +68,15 @@ def format_error(value: Any, what: str) -> ServingError:
 
 
 def value_text(value: Any) -> str:
-    """A part of the body as an error quotes it."""
+    """A part of the body as an error quotes it: its beginning, where TensorFlow Serving quotes all of it."""
     if isinstance(value, float):
         return format_float(value, single=False)
-    return json.dumps(value, indent=4, ensure_ascii=False)
+    text = ""
+    for piece in _QUOTING.iterencode(value):
+        text += piece
+        if len(text) > _MOST_QUOTED:
+            return text[:_MOST_QUOTED] + "...TRUNCATED"
+    return text
 
 
 def type_name(value: Any) -> str:
@@ -123,6 +136,17 @@ def format_list(texts: list[str], level: int) -> str:
 def format_line(texts: list[str]) -> str:
     """A list on one line."""
     return "[" + ", ".join(texts) + "]"
+
+
+def _check_surrogates(text: str) -> None:
+    """Refuses escapes of half a character, which no UTF-8 can hold."""
+    if not _SURROGATE.search(text):
+        return
+    for escape in _ESCAPE.finditer(text):
+        if escape[1]:
+            raise invalid_argument(
+                f"JSON Parse error: The surrogate pair in string is invalid. at offset: {escape.start()}"
+            )
 
 
 def _parse_error(error: json.JSONDecodeError) -> str:

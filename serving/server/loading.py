@@ -12,7 +12,7 @@ from serving.server.batching_options import BatchingOptions
 from serving.server.errors import invalid_argument
 from serving.server.flags import Flags
 from serving.server.metrics import Metrics
-from serving.server.servable import Runner, Servable
+from serving.server.servable import LoadedRunner, Servable
 from serving.server.textproto import BatchingParameters, read_text_proto
 from serving.server.warmup import run_warmup
 
@@ -49,14 +49,14 @@ class Loader:
                 "server_options.batching_parameters_file is set without setting server_options.enable_batching to true."
             )
 
-    def load(self, path: pathlib.Path) -> Runner:
+    def load(self, path: pathlib.Path) -> LoadedRunner:
         """A version, ready to answer.
 
         Raises:
           ServingError: when it cannot be loaded, or its own batching parameters or warm-up requests fail.
         """
         flags = self._flags
-        runner: Runner = Servable(path, flags.saved_model_tags.split(","), self._session_config)
+        runner: LoadedRunner = Servable(path, flags.saved_model_tags.split(","), self._session_config)
         try:
             batching = self._options(path)
             if batching and self._scheduler:

@@ -15,13 +15,13 @@ import grpc
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfig
 
 from serving.server.errors import ServingError
-from serving.server.storage import parse_version as parse_version
 from serving.server.storage import wanted_versions
 from serving.server.versions import Action, Loaded, ModelVersions, State, Version, VersionStatus
 
 log = logging.getLogger("serving.server")
 
 _TICK_SECONDS = 0.05
+_PAUSE_SECONDS = 1.0
 _INITIAL_LOADS = 4 * (os.cpu_count() or 1)
 
 
@@ -34,7 +34,7 @@ class Manager(Generic[Loaded]):
     Args:
       load: makes a servable of a version directory, or raises.
       poll_seconds: between looks at the directories; 0 looks once after each `serve`, below 0 never.
-      max_retries: after a load that failed.
+      max_retries: after a load that failed; below 0 none.
       retry_seconds: between them; below 0 none.
       load_threads: versions that may load at once; 0 is 1, and a load that waits for its retry then holds up the
         others. The first models load together.
@@ -50,7 +50,7 @@ class Manager(Generic[Loaded]):
     ) -> None:
         self._load = load
         self._poll_seconds = poll_seconds
-        self._max_retries = max_retries
+        self._max_retries = max(0, max_retries)
         self._retry_seconds = max(0.0, retry_seconds)
         self._load_threads = max(1, load_threads)
         self._most_loads = max(self._load_threads, _INITIAL_LOADS)
@@ -153,9 +153,17 @@ class Manager(Generic[Loaded]):
         with self._changed:
             return self._models[name].statuses() if name in self._models else []
 
+    def knows(self, name: str) -> bool:
+        """Whether a model of that name is, or once was, to be served."""
+        with self._changed:
+            return name in self._models
+
     def _outcome(self, name: str) -> str | None:
         """Of the wanted versions: "" when one serves, what went wrong when all failed, None while undecided."""
-        wanted = [version for version in self._models[name].versions.values() if version.wanted]
+        model = self._models[name]
+        if model.pending:  # what serves may be about to go
+            return None
+        wanted = [version for version in model.versions.values() if version.wanted]
         if any(version.state == State.AVAILABLE for version in wanted):
             return ""
         if not wanted or any(version.state != State.END for version in wanted):
@@ -165,16 +173,23 @@ class Manager(Generic[Loaded]):
 
     def _watch(self) -> None:
         while not self._stopping.is_set():
-            now = time.monotonic()
-            with self._changed:
-                due = now >= self._next_look
-                if due:
-                    self._next_look = now + self._poll_seconds if self._poll_seconds > 0 else float("inf")
-                configs = list(self._configs)
-            if due:
-                self._look(configs, now)
-            self._step()
-            self._stopping.wait(_TICK_SECONDS)
+            pause = _TICK_SECONDS
+            try:
+                self._look_when_due()
+                self._step()
+            except Exception:  # all models hang on this thread
+                log.exception("A look at the versions failed; the next one follows")
+                pause = _PAUSE_SECONDS
+            self._stopping.wait(pause)
+
+    def _look_when_due(self) -> None:
+        now = time.monotonic()
+        with self._changed:
+            if now < self._next_look:
+                return
+            self._next_look = now + self._poll_seconds if self._poll_seconds > 0 else float("inf")
+            configs = list(self._configs)
+        self._look(configs, now)
 
     def _look(self, configs: list[ModelConfig], now: float) -> None:
         """Reads the directories; one base path that is missing leaves all models as they are."""
@@ -205,10 +220,10 @@ class Manager(Generic[Loaded]):
                         continue
                     if self._loads >= self._most_loads:
                         break
-                    self._loads += 1
-                    version.state = State.LOADING
                     name = f"load {model.name} {version.number}"
                     threading.Thread(target=self._load_version, args=(model, version), name=name, daemon=True).start()
+                    self._loads += 1
+                    version.state = State.LOADING
             self._changed.notify_all()
 
     def _load_version(self, model: ModelVersions[Loaded], version: Version[Loaded]) -> None:
@@ -253,18 +268,20 @@ class Manager(Generic[Loaded]):
 
     def _unload(self, version: Version[Loaded]) -> None:
         """Takes a version from new requests and closes it, in a thread, when the last user is gone. Holds the lock."""
-        version.state = State.UNLOADING
-        self._changed.notify_all()
 
         def close_when_free() -> None:
             with self._changed:
                 self._changed.wait_for(lambda: version.users == 0)
             assert version.servable is not None
-            version.servable.close()
-            with self._changed:
-                version.servable = None
-                version.state = State.END
-                self._changed.notify_all()
+            try:
+                version.servable.close()
+            finally:
+                with self._changed:
+                    version.servable = None
+                    version.state = State.END
+                    self._changed.notify_all()
             log.info("Version %d from %s is unloaded", version.number, version.path)
 
         threading.Thread(target=close_when_free, name=f"unload {version.number}", daemon=True).start()
+        version.state = State.UNLOADING
+        self._changed.notify_all()

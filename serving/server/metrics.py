@@ -11,8 +11,8 @@ import threading
 from collections.abc import Sequence
 
 _PREFIX = "/tensorflow/serving/"
-#: Label values come from callers too (names of models that there are not); beyond so many series new ones are dropped.
-_MOST_SERIES = 10_000
+#: Series whose label values callers invented (names of models that there are not); beyond these new ones are dropped.
+_MOST_INVENTED = 1000
 
 
 class Counter:
@@ -30,17 +30,21 @@ class Counter:
         self._labels = tuple(labels)
         self._lock = threading.Lock()
         self._values: dict[tuple[str, ...], int] = {}
+        self._invented = 0
 
-    def add(self, *values: str, amount: int = 1) -> None:
-        """Raises the counter of the given label values."""
+    def add(self, *values: str, amount: int = 1, invented: bool = False) -> None:
+        """Raises the counter of the given label values; `invented` ones may be dropped."""
         with self._lock:
-            if values in self._values or len(self._values) < _MOST_SERIES:
-                self._values[values] = self._values.get(values, 0) + amount
+            if invented and values not in self._values:
+                if self._invented >= _MOST_INVENTED:
+                    return
+                self._invented += 1
+            self._values[values] = self._values.get(values, 0) + amount
 
     def first(self) -> int:
-        """The number of the first series; 0 without any."""
+        """The number of the first series, in the order of the label values; 0 without any."""
         with self._lock:
-            return next(iter(self._values.values()), 0)
+            return self._values[min(self._values)] if self._values else 0
 
     def lines(self) -> list[str]:
         """The series as text."""
@@ -76,8 +80,6 @@ class Histogram:
         """Counts a value under the given label values."""
         with self._lock:
             if values not in self._series:
-                if len(self._series) >= _MOST_SERIES:
-                    return
                 self._series[values] = ([0] * (len(self._limits) + 1), [0.0])
             counts, total = self._series[values]
             counts[bisect.bisect_right(self._limits, value)] += 1
@@ -125,7 +127,8 @@ class Metrics:
         self.padding_size = self._histogram(batching + "padding_size", sizes, "execution_batch_size")
 
     def value(self, name: str) -> int:
-        """What a metric counts in its first series; 0 for a distribution and for what there is not."""
+        """What a metric counts in its first series, as `ReloadConfigRequest.metric_names` asks of TensorFlow Serving;
+        0 for a distribution and for what there is not."""
         return next((metric.first() for metric in self._all if metric.name == name), 0)
 
     def text(self) -> str:

@@ -91,6 +91,10 @@ class Models(Generic[Loaded]):
                 raise invalid_argument(f"Unrecognized servable version label: {spec.version_label}")
         return self._manager.use(spec.name, number)
 
+    def knows(self, name: str) -> bool:
+        """Whether a model of that name is, or once was, to be served."""
+        return self._manager.knows(name)
+
     def statuses(self, name: str) -> list[VersionStatus]:
         """Every version of a model ever tried, highest first."""
         return self._manager.statuses(name)

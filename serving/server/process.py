@@ -10,6 +10,8 @@ import subprocess
 import sys
 import threading
 
+from serving.server.flags import FREE_PORT
+
 _READY = re.compile(r"Serving gRPC on \S+:(\d+)(?: and REST on \S+:(\d+))?")
 
 
@@ -51,7 +53,7 @@ class ServerProcess:
         if model_base_path:
             command += [f"--model_name={model_name}", f"--model_base_path={pathlib.Path(model_base_path).absolute()}"]
         if rest:
-            command.append("--rest_api_port=0")
+            command.append(f"--rest_api_port={FREE_PORT}")
         self.address = ""
         self.rest_url = ""
         self._log_file = pathlib.Path(log_file) if log_file else None

@@ -7,13 +7,13 @@ from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
 from serving.server.errors import ServingError, invalid_argument
 from serving.server.models import Models
-from serving.server.servable import Runner
+from serving.server.servable import LoadedRunner
 
 SIGNATURE_DEF = "signature_def"
 
 
 def get_model_metadata(
-    models: Models[Runner], request: get_model_metadata_pb2.GetModelMetadataRequest
+    models: Models[LoadedRunner], request: get_model_metadata_pb2.GetModelMetadataRequest
 ) -> get_model_metadata_pb2.GetModelMetadataResponse:
     """All signatures of a version.
 
@@ -39,9 +39,11 @@ def get_model_metadata(
 
 
 def get_model_status(
-    models: Models[Runner], request: get_model_status_pb2.GetModelStatusRequest
+    models: Models[LoadedRunner], request: get_model_status_pb2.GetModelStatusRequest
 ) -> get_model_status_pb2.GetModelStatusResponse:
     """State of every version ever tried, highest first, or of one; a label is not looked at.
+
+    The text of a failed load is TensorFlow Serving's own and may name files of the server; it holds no request's data.
 
     Raises:
       ServingError: NOT_FOUND when there is none.

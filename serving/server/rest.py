@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
-import io
 import logging
 import re
 import threading
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from serving.server.errors import ServingError
+from serving.server.http_body import BadBody, Body, ByteBudget
 from serving.server.json_text import format_object, format_string
 from serving.server.rest_api import EmptyBadRequest, RestApi
 
@@ -20,12 +20,11 @@ log = logging.getLogger("serving.server")
 
 _API = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
 _JSON = "application/json"
-#: Bytes of a body at most: reading more as JSON would hold up the other requests for seconds.
-MAX_BODY_BYTES = 64 << 20
 #: Connections at the same time at most; more are closed at once.
 _MOST_CONNECTIONS = 1000
 #: That a connection may take to send or to receive anything, as in the real server's library.
 _PATIENCE_SECONDS = 50.0
+_STOPPING = "The server stops."
 _CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "POST, GET",
@@ -61,8 +60,38 @@ class RestServer(http.server.ThreadingHTTPServer):
         self.pages = pages
         self.cors = cors
         self.answering = threading.BoundedSemaphore(threads)
+        self.budget = ByteBudget()
+        self.stopping = False
         self._connections = threading.BoundedSemaphore(_MOST_CONNECTIONS)
+        self._under_way = 0
+        self._ended = threading.Condition()
         super().__init__((host, port), _Handler)
+
+    @contextlib.contextmanager
+    def request(self) -> Iterator[bool]:
+        """One request, from its head to the end of its answer; yields False when no more are taken."""
+        with self._ended:
+            accepted = not self.stopping
+            self._under_way += accepted
+        try:
+            yield accepted
+        finally:
+            with self._ended:
+                self._under_way -= accepted
+                self._ended.notify_all()
+
+    def stop(self, grace: float) -> None:
+        """Closes the port, refuses what still comes on open connections, and lets requests under way end.
+
+        Args:
+          grace: seconds to wait for them.
+        """
+        with self._ended:
+            self.stopping = True
+        self.shutdown()
+        self.server_close()
+        with self._ended:
+            self._ended.wait_for(lambda: not self._under_way, grace)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Starts a connection's thread."""
@@ -83,8 +112,11 @@ class RestServer(http.server.ThreadingHTTPServer):
         log.debug("A REST connection ended early", exc_info=True)
 
 
-class _BadBody(Exception):
-    """A body that is not read; the connection ends, for what follows on it is not known."""
+class _Reply(NamedTuple):
+    status: int
+    #: None: no Content-Type either.
+    body: bytes | None = None
+    kind: str = _JSON
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -95,101 +127,54 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     server: RestServer
 
     def _handle(self) -> None:
-        path = self.path.partition("?")[0]
-        try:
-            body = self._inflated(self._body())
-        except _BadBody as error:
-            self.close_connection = True
-            self._reply(error.args[0], None)
-            return
-        if path in self.server.pages:
-            self._reply(HTTPStatus.OK, self.server.pages[path]().encode(), "text/plain")
-        elif not _API.fullmatch(path):
-            self._reply(HTTPStatus.NOT_FOUND, None)
-        elif self.command == "OPTIONS" and self.server.cors:
-            self._reply(HTTPStatus.OK, b"")
-        else:
-            with self.server.answering:
-                status, answer = self._answer(path, body)
-            self._reply(status, answer)
+        with self.server.request() as accepted:
+            try:
+                with Body(self.rfile, self.headers, self.server.budget) as body:
+                    body.receive()
+                    reply = self._answer(body) if accepted else _error(HTTPStatus.SERVICE_UNAVAILABLE, _STOPPING)
+            except BadBody as error:
+                self.close_connection = True
+                reply = _Reply(error.status)
+            self._send(reply)
 
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_HEAD = _handle
 
-    def _answer(self, path: str, body: bytes) -> tuple[int, bytes]:
-        try:
-            return HTTPStatus.OK, self.server.api.answer(self.command, path, body)
-        except EmptyBadRequest:
-            return HTTPStatus.BAD_REQUEST, b""
-        except ServingError as error:
-            text = format_object({"error": format_string(error.message)}, 0)
-            return error.http_status, text.encode("utf-8", "replace")
-        except Exception:
-            log.exception("A request failed in the server itself")
-            text = format_object({"error": format_string("The server failed; its log says why.")}, 0)
-            return HTTPStatus.INTERNAL_SERVER_ERROR, text.encode()
-
-    def _body(self) -> bytes:
-        encoding = self.headers.get("Transfer-Encoding")
-        if encoding:
-            if encoding.lower() != "chunked":
-                raise _BadBody(HTTPStatus.NOT_IMPLEMENTED)
-            return self._chunks()
-        text = self.headers.get("Content-Length") or "0"
-        if not text.isascii() or not text.isdigit():
-            raise _BadBody(HTTPStatus.BAD_REQUEST)
-        return self._read(int(text), 0)
-
-    def _inflated(self, body: bytes) -> bytes:
-        """What a compressed body holds; nothing for one that is broken, as in the real server."""
-        if "gzip" not in self.headers.get("Content-Encoding", ""):
-            return body
-        stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-        try:
-            content = stream.decompress(body, MAX_BODY_BYTES)
-        except zlib.error:
-            return b""
-        if stream.unconsumed_tail:
-            raise _BadBody(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        return content if stream.eof else b""
-
-    def _chunks(self) -> bytes:
-        body = io.BytesIO()
-        while True:
-            line = self.rfile.readline(1000).split(b";")[0].strip()
+    def _answer(self, body: Body) -> _Reply:
+        path = self.path.partition("?")[0]
+        if path in self.server.pages:
+            return _Reply(HTTPStatus.OK, self.server.pages[path]().encode(), "text/plain")
+        if not _API.fullmatch(path):
+            return _Reply(HTTPStatus.NOT_FOUND)
+        if self.command == "OPTIONS" and self.server.cors:
+            return _Reply(HTTPStatus.OK, b"")
+        with self.server.answering:
             try:
-                size = int(line, 16)
-            except ValueError:
-                raise _BadBody(HTTPStatus.BAD_REQUEST) from None
-            if size < 0:
-                raise _BadBody(HTTPStatus.BAD_REQUEST)
-            body.write(self._read(size, body.tell()))
-            end = self.rfile.readline(1000)
-            while size == 0 and end not in (b"\r\n", b"\n", b""):  # trailers
-                end = self.rfile.readline(1000)
-            if size == 0:
-                return body.getvalue()
+                return _Reply(HTTPStatus.OK, self.server.api.answer(self.command, path, body.content()))
+            except EmptyBadRequest:
+                return _Reply(HTTPStatus.BAD_REQUEST, b"")
+            except ServingError as error:
+                return _error(error.http_status, error.message)
+            except BadBody:
+                raise
+            except Exception:
+                log.exception("A request failed in the server itself")
+                return _error(HTTPStatus.INTERNAL_SERVER_ERROR, "The server failed; its log says why.")
 
-    def _read(self, size: int, before: int) -> bytes:
-        if size + before > MAX_BODY_BYTES:
-            raise _BadBody(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        content = self.rfile.read(size)
-        if len(content) < size:
-            raise _BadBody(HTTPStatus.BAD_REQUEST)
-        return content
-
-    def _reply(self, status: int, body: bytes | None, kind: str = _JSON) -> None:
-        self.send_response_only(status)
+    def _send(self, reply: _Reply) -> None:
+        self.send_response_only(reply.status)
         self.send_header("Date", self.date_time_string())
-        if body is not None:
-            self.send_header("Content-Type", kind)
+        if reply.body is not None:
+            self.send_header("Content-Type", reply.kind)
             for name, value in _CORS.items() if self.server.cors else ():
                 self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body or b"")))
+        self.send_header("Content-Length", str(len(reply.body or b"")))
+        if self.server.stopping:
+            self.close_connection = True
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
-        if body and self.command != "HEAD":
-            self.wfile.write(body)
+        if reply.body and self.command != "HEAD":
+            self.wfile.write(reply.body)
         self.wfile.flush()
 
     def handle(self) -> None:
@@ -201,3 +186,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *arguments: Any) -> None:
         """Says nothing: one line a request is no use to anybody."""
+
+
+def _error(status: int, message: str) -> _Reply:
+    text = format_object({"error": format_string(message)}, 0)
+    return _Reply(status, text.encode("utf-8", "replace"))

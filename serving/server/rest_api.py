@@ -27,7 +27,7 @@ from serving.server.metrics import Metrics
 from serving.server.models import Models
 from serving.server.predict import run_signature
 from serving.server.queries import SIGNATURE_DEF, get_model_metadata, get_model_status
-from serving.server.servable import Runner
+from serving.server.servable import LoadedRunner
 from serving.server.timed import TimedRunner, measured_request
 
 _SPEC = r"(?:/versions/([0-9]+)|/labels/([^/:]+))?"
@@ -54,7 +54,7 @@ class RestApi:
       timeout_ms: of a run; 0 or less for no limit.
     """
 
-    def __init__(self, models: Models[Runner], metrics: Metrics, timeout_ms: int) -> None:
+    def __init__(self, models: Models[LoadedRunner], metrics: Metrics, timeout_ms: int) -> None:
         self._models = models
         self._metrics = metrics
         self._timeout_ms = timeout_ms if timeout_ms > 0 else None
@@ -68,7 +68,8 @@ class RestApi:
         """
         route = _route(http_method, path)
         name, method = (route.spec.name, route.method) if route else ("", "")
-        with measured_request(self._metrics, name, method if http_method == "POST" else "", "REST"):
+        api = method if http_method == "POST" else ""
+        with measured_request(self._metrics, name, self._models.knows, api, "REST"):
             if route is None:
                 raise invalid_argument(f"Malformed request: {http_method} {path}")
             return getattr(self, f"_{method}")(route.spec, body).encode("utf-8", "surrogateescape")

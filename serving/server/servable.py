@@ -10,16 +10,18 @@ import grpc
 import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the ops of text models
-from tensorflow.core.protobuf import config_pb2
+from google.protobuf import message
+from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 from tensorflow.python.client import pywrap_tf_session
 from tensorflow.python.framework import ops
+from tensorflow.python.saved_model import loader_impl
 
 from serving.server.errors import ServingError, invalid_argument
 from serving.server.signature import Signature
 
 
 class Runner(Protocol):
-    """What answers requests: a `Servable`, or one whose runs are joined."""
+    """What answers requests."""
 
     #: By name.
     signatures: dict[str, Signature]
@@ -28,6 +30,10 @@ class Runner(Protocol):
         self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str], timeout_ms: int | None = None
     ) -> list[np.ndarray]:
         """As `Servable.run`."""
+
+
+class LoadedRunner(Runner, Protocol):
+    """A version that is loaded: a `Servable`, or one whose runs are joined."""
 
     def close(self) -> None:
         """As `Servable.close`."""
@@ -45,7 +51,8 @@ class Servable:
       session_config: number of threads and so on.
 
     Raises:
-      ServingError: when the directory does not hold a SavedModel that loads.
+      ServingError: when the directory does not hold a SavedModel that loads; with TensorFlow Serving's own code and
+        text where there is none, where it does not parse, and where none has the tags.
     """
 
     def __init__(
@@ -54,18 +61,15 @@ class Servable:
         tags: Sequence[str] = ("serve",),
         session_config: tf.compat.v1.ConfigProto | None = None,
     ) -> None:
-        path = pathlib.Path(path)
-        if not any((path / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
-            raise ServingError(
-                grpc.StatusCode.NOT_FOUND,
-                f"Could not find SavedModel .pb or .pbtxt at supplied export directory path: {path}. "
-                "Check that the directory exists and that you have the right permissions for accessing it.",
-            )
+        loader = _read(pathlib.Path(path), tags)
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph, config=session_config)
         try:
             with graph.as_default():
-                meta_graph = tf.compat.v1.saved_model.loader.load(self._session, list(tags), str(path))
+                saver, _ = loader.load_graph(graph, tags)
+                loader.restore_variables(self._session, saver)
+                loader.run_init_ops(self._session, tags)
+            meta_graph = loader.get_meta_graph_def_from_tags(tags)
             #: By name.
             self.signatures = {name: Signature(proto) for name, proto in meta_graph.signature_def.items()}
             names = {
@@ -144,3 +148,43 @@ class Servable:
         self._tensors = {}
         del self._session
         ops.dismantle_graph(graph)  # it holds itself in cycles, and a full collection takes a second
+
+
+def _read(path: pathlib.Path, tags: Sequence[str]) -> loader_impl.SavedModelLoader:
+    """The SavedModel of a directory, which has a meta graph with the tags; the order of checks is TensorFlow's."""
+    files = [path / name for name in ("saved_model.pb", "saved_model.pbtxt") if (path / name).is_file()]
+    if not files:
+        raise ServingError(
+            grpc.StatusCode.NOT_FOUND,
+            f"Could not find SavedModel .pb or .pbtxt at supplied export directory path: {path}. "
+            "Check that the directory exists and that you have the right permissions for accessing it.",
+        )
+    binary = files[0].suffix == ".pb"
+    try:
+        whole = not binary or _is_whole(files[0])
+        loader = loader_impl.SavedModelLoader(str(path)) if whole else None
+    except (OSError, UnicodeDecodeError):
+        loader = None
+    except Exception as error:
+        raise ServingError.wrap(error) from error
+    if loader is None:
+        kind = "binary" if binary else "text"
+        raise ServingError(grpc.StatusCode.DATA_LOSS, f"Can't parse {files[0]} as {kind} proto")
+    try:
+        loader.get_meta_graph_def_from_tags(tags)
+    except RuntimeError:
+        raise ServingError(
+            grpc.StatusCode.NOT_FOUND,
+            f"Could not find meta graph def matching supplied tags: {{ {' '.join(tags)} }}. To inspect available "
+            "tag-sets in the SavedModel, please use the SavedModel CLI: `saved_model_cli`",
+        ) from None
+    return loader
+
+
+def _is_whole(file: pathlib.Path) -> bool:
+    """Whether a SavedModel parses to its end; Python's protobuf takes what looks like a group's end for its own."""
+    content = tf.io.gfile.GFile(str(file), "rb").read()
+    try:
+        return saved_model_pb2.SavedModel().MergeFromString(content) == len(content)
+    except message.DecodeError:
+        return False

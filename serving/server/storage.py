@@ -39,7 +39,7 @@ def wanted_versions(config: ModelConfig, warn: bool = True) -> dict[int, pathlib
     base_path = pathlib.Path(config.base_path)
     try:
         names = sorted(child.name for child in base_path.iterdir())
-    except OSError:
+    except (OSError, ValueError):  # a path with a NUL in it is a ValueError
         raise ServingError(
             grpc.StatusCode.INVALID_ARGUMENT, f"Could not find base path {base_path} for servable {config.name}"
         ) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -49,30 +49,27 @@ class TimedRunner:
             self._metrics.example_count_total.add(self._model_name, amount=examples)
         return arrays
 
-    def close(self) -> None:
-        """Closes the runner."""
-        self._runner.close()
-
 
 @contextlib.contextmanager
-def measured_request(metrics: Metrics, model_name: str, api: str, entrypoint: str) -> Iterator[None]:
+def measured_request(
+    metrics: Metrics, model_name: str, known: Callable[[str], bool], api: str, entrypoint: str
+) -> Iterator[None]:
     """Counts a request by its outcome, and takes its time if it succeeds.
 
     Args:
       metrics: take both.
       model_name: as the request names it.
+      known: whether there is such a model; the names that callers invent are counted only up to a limit.
       api: method, as `Predict` (gRPC) or `predict` (REST).
       entrypoint: `GRPC` or `REST`.
     """
-    model_name = model_name[:_LONGEST_NAME]
+    name, model_name = model_name, model_name[:_LONGEST_NAME]
     started = time.perf_counter()
     try:
         yield
-    except ServingError as error:
-        metrics.request_count.add(model_name, error.code.name)
-        raise
-    except Exception:
-        metrics.request_count.add(model_name, "INTERNAL")
+    except Exception as error:
+        status = error.code.name if isinstance(error, ServingError) else "INTERNAL"
+        metrics.request_count.add(model_name, status, invented=not known(name))
         raise
     metrics.request_count.add(model_name, "OK")
     microseconds = (time.perf_counter() - started) * 1e6

@@ -13,15 +13,17 @@ from serving.server.flags import Flags
 from serving.server.grpc_service import ModelService, PredictionService
 from serving.server.metrics import Metrics
 from serving.server.models import Models
-from serving.server.servable import Runner
+from serving.server.servable import LoadedRunner
 from serving.server.textproto import SSLConfig, read_text_proto
 
 #: gRPC requests that may wait for a thread; TensorFlow Serving refuses all that find none.
 MOST_WAITING = 1000
+#: Bytes of a message at most, both ways, as in TensorFlow Serving.
+_MOST_BYTES = 2**31 - 1
 _HEALTH_NAMES = ("", "ModelService", "PredictionService")
 
 
-def start_grpc(host: str, flags: Flags, models: Models[Runner], metrics: Metrics) -> tuple[grpc.Server, int]:
+def start_grpc(host: str, flags: Flags, models: Models[LoadedRunner], metrics: Metrics) -> tuple[grpc.Server, int]:
     """Opens the gRPC port, and the UNIX socket where one is asked for.
 
     Returns:
@@ -33,8 +35,8 @@ def start_grpc(host: str, flags: Flags, models: Models[Runner], metrics: Metrics
     server = grpc.server(
         concurrent.futures.ThreadPoolExecutor(flags.grpc_max_threads, "grpc"),
         options=[
-            ("grpc.max_receive_message_length", -1),
-            ("grpc.max_send_message_length", -1),
+            ("grpc.max_receive_message_length", _MOST_BYTES),
+            ("grpc.max_send_message_length", _MOST_BYTES),
             ("grpc.so_reuseport", 0),  # a taken port is an error, not a second listener
             *channel_arguments(flags.grpc_channel_arguments),
         ],

@@ -79,6 +79,11 @@ class ModelVersions(Generic[Loaded]):
         """Says which versions are to be served from now on: number -> directory."""
         self._request = versions
 
+    @property
+    def pending(self) -> bool:
+        """Whether the last `want` still waits to be applied."""
+        return self._request is not None
+
     def settle(self) -> None:
         """Applies the last `want`; one that wants a version back which is still going down waits until it is gone.
 

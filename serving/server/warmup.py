@@ -48,7 +48,7 @@ def run_warmup(runner: Runner, path: pathlib.Path, metrics: Metrics, iterations:
     started, count, status = time.perf_counter(), 0, "OK"
     try:
         for record in tf.compat.v1.io.tf_record_iterator(str(file)):
-            log = _parse(record, file)
+            log = _parse(record, count, file)
             for _ in range(iterations):
                 _run(runner, log)
             count += 1
@@ -69,11 +69,14 @@ def run_warmup(runner: Runner, path: pathlib.Path, metrics: Metrics, iterations:
     return count
 
 
-def _parse(record: bytes, file: pathlib.Path) -> prediction_log_pb2.PredictionLog:
+def _parse(record: bytes, place: int, file: pathlib.Path) -> prediction_log_pb2.PredictionLog:
     try:
         return prediction_log_pb2.PredictionLog.FromString(record)
     except message.DecodeError:
-        raise invalid_argument(f"Failed to parse warmup record: {record!r} from {file}") from None
+        # The real server puts the record itself here: data of users, for whoever asks for the model's status.
+        raise invalid_argument(
+            f"Failed to parse warmup record: number {place + 1}, {len(record)} bytes, from {file}"
+        ) from None
 
 
 def _run(runner: Runner, log: prediction_log_pb2.PredictionLog) -> None:

@@ -154,7 +154,7 @@ def toy_flags() -> Flags:
     """Free ports, quick polls, no retries."""
     return Flags(
         port=0,
-        rest_api_port=0,
+        rest_api_port=-1,
         model_name="toy",
         file_system_poll_wait_seconds=0.05,
         max_num_load_retries=0,

@@ -61,6 +61,13 @@ def test_what_cannot_be_padded_fails_alone():
         deep[0].outputs.result(0)
 
 
+def test_parts_are_joined_where_their_rows_have_one_shape():
+    parts = [np.arange(4).reshape(2, 2), np.arange(2).reshape(1, 2)]
+    assert batch_arrays.join("y:0", parts).tolist() == [[0, 1], [2, 3], [0, 1]]
+    with pytest.raises(ServingError, match=r"FAILED_PRECONDITION: Output tensor 'y:0' .* \(2,\) and \(3,\) a row"):
+        batch_arrays.join("y:0", [*parts, np.ones([1, 3])])
+
+
 def echo(tasks):
     """Answers each row with itself."""
     for task in tasks:
@@ -115,6 +122,35 @@ def test_a_failure_in_the_server_itself_reaches_every_caller():
     with pytest.raises(ZeroDivisionError):
         queue.run(BatchTask({"x": np.ones(1)}, 1))
     assert queue.waiting == 0
+
+
+def test_the_rest_of_a_split_request_that_waits_holds_up_nobody():
+    options = BatchingOptions(
+        max_batch_size=8,
+        batch_timeout_micros=60_000_000,
+        enable_large_batch_splitting=True,
+        max_execution_batch_size=4,
+    )
+    scheduler = BatchScheduler(1, "test")
+    waiting, other = (BatchQueue(options, scheduler, echo) for _ in range(2))
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        first = pool.submit(waiting.run, BatchTask({"x": np.arange(6)}, 6))
+        while waiting.waiting != 1:
+            pass
+        second = pool.submit(other.run, BatchTask({"x": np.arange(8)}, 8))
+        assert [part["y"].tolist() for part in second.result(20)] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+        assert not first.done()
+        scheduler.close()
+        assert [part["y"].tolist() for part in first.result(20)] == [[0, 1, 2, 3], [4, 5]]
+
+
+def test_a_queue_made_after_the_end_waits_for_nobody():
+    scheduler = BatchScheduler(1, "test")
+    scheduler.close()
+    queue = BatchQueue(BatchingOptions(batch_timeout_micros=60_000_000), scheduler, echo)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        for _ in range(2):
+            assert len(pool.submit(queue.run, BatchTask({"x": np.ones(1)}, 1)).result(20)) == 1
 
 
 def test_closing_lets_what_waits_run():

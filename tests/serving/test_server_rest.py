@@ -4,6 +4,8 @@ import base64
 import dataclasses
 import json
 import re
+import socket
+import threading
 import urllib.error
 import urllib.request
 
@@ -14,6 +16,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from serving.server.embedded import Server
+from serving.server.rest import RestServer
 
 
 def rest(server, path, body=None, method=None):
@@ -249,3 +252,33 @@ def test_rest_timeout_stops_the_run(toy_base, toy_flags):
     with Server(flags) as server:
         status, _ = predict_rest(server, {"signature_name": "slow", "instances": [2**60]})
     assert status == 504
+
+
+def test_stop_waits_for_an_answer_that_is_being_written():
+    server = RestServer("127.0.0.1", 0, None, 1, {"/page": lambda: "x" * 50_000_000})
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=30) as caller:
+        caller.sendall(b"GET /page HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert caller.recv(1, socket.MSG_PEEK) == b"H"
+        stop = threading.Thread(target=server.stop, args=(60,))
+        stop.start()
+        stop.join(0.3)
+        assert stop.is_alive()
+        with caller.makefile("rb") as stream:
+            assert b"Content-Length: 50000000\r\n" in list(iter(stream.readline, b"\r\n"))
+            assert len(stream.read(50_000_000)) == 50_000_000
+            stop.join(20)
+            assert not stop.is_alive()
+            caller.sendall(b"GET /page HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert stream.readline() == b"HTTP/1.1 503 Service Unavailable\r\n"
+            assert b"Connection: close\r\n" in list(iter(stream.readline, b"\r\n"))
+            assert json.loads(stream.read()) == {"error": "The server stops."}
+
+
+def test_stop_does_not_wait_for_ever():
+    server = RestServer("127.0.0.1", 0, None, 1, {"/page": lambda: "x" * 50_000_000})
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=30) as caller:
+        caller.sendall(b"GET /page HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert caller.recv(1) == b"H"
+        server.stop(grace=0.2)

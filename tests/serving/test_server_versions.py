@@ -5,6 +5,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import sys
 import threading
 import time
@@ -18,12 +19,16 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfig
 
 from serving.client import Client, Request
+from serving.server import embedded
+from serving.server import manager as manager_module
 from serving.server.__main__ import main
 from serving.server.embedded import Server
 from serving.server.errors import ServingError
 from serving.server.flags import FlagError, Flags, parse_flags
-from serving.server.manager import Manager, parse_version
+from serving.server.manager import Manager
 from serving.server.process import ServerProcess
+from serving.server.storage import parse_version, wanted_versions
+from serving.server.transport import start_grpc
 from serving.server.versions import State
 from serving.server.warmup import WARMUP_FILE
 
@@ -156,6 +161,26 @@ def test_a_failed_version_is_tried_again_only_when_it_comes_back(tmp_path, make_
     wait_for(lambda: not manager._models["m"].versions[2].wanted)
     (tmp_path / "hidden").rename(tmp_path / "2")
     wait_for(lambda: states(manager) == {2: State.AVAILABLE, 1: State.END})
+
+
+def test_a_look_that_fails_is_not_the_last(tmp_path, make_manager, monkeypatch, caplog):
+    looks = []
+
+    def fail_first(*arguments):
+        looks.append(arguments)
+        if len(looks) == 1:
+            raise ZeroDivisionError
+        return wanted_versions(*arguments)
+
+    monkeypatch.setattr(manager_module, "wanted_versions", fail_first)
+    (tmp_path / "1").mkdir()
+    assert make_manager().wait_until_available(["m"]) == []
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_load_is_tried_once_at_least(tmp_path, make_manager):
+    (tmp_path / "1").mkdir()
+    assert make_manager(max_retries=-3).wait_until_available(["m"]) == []
 
 
 def test_retries(tmp_path, make_manager):
@@ -304,6 +329,23 @@ def test_ports_open_only_with_a_version_and_stop_ends_the_wait(toy_flags, tmp_pa
     assert not starter.is_alive()
 
 
+def test_stop_closes_ports_that_are_just_being_opened(toy_base, toy_flags, monkeypatch):
+    server = Server(dataclasses.replace(toy_flags, model_base_path=str(toy_base)))
+    stopper = threading.Thread(target=server.stop)
+
+    def start_late(*arguments):
+        stopper.start()
+        stopper.join(0.3)
+        return start_grpc(*arguments)
+
+    monkeypatch.setattr(embedded, "start_grpc", start_late)
+    server.start()
+    stopper.join(20)
+    for port in (server.port, server.rest_port):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), timeout=5)
+
+
 def test_server_refuses_what_it_cannot_serve(toy_base, toy_server, toy_flags):
     with pytest.raises(ServingError, match=r"model_base_path and .* are empty!"):
         Server(toy_flags)
@@ -350,6 +392,18 @@ def test_main_that_cannot_start_says_why(tmp_path, toys, capsys, monkeypatch):
     assert "{{name: toy version: 3} due to error: " in said
     assert main(["--port=0"]) == 255
     assert "Failed to start server. Error: Invalid argument: Both server_options" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("where", ["__init__", "start"])
+def test_main_that_fails_in_an_unforeseen_way_says_so(tmp_path, capsys, caplog, monkeypatch, where):
+    def fail(*_):
+        raise OverflowError("too much")
+
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(Server, where, fail)
+    assert main(["--port=0", f"--model_base_path={tmp_path}"]) == 255
+    assert "Failed to start server. Error: Unknown: OverflowError: too much" in capsys.readouterr().err
+    assert "Traceback" in caplog.text
 
 
 def test_main_ends_when_stdin_closes(tmp_path, monkeypatch):

@@ -2,6 +2,9 @@
 
 Each `test_NN_*.py` goes through one section of the list of what `tensorflow_model_server` promises; the values expected
 are written in the list or in upstream's own tests, never taken from this server.
+
+Tests ask through the protocol, the metrics page included, so that they could be put to the real server. Those marked
+`embedded` look inside this one: at its classes, its log, the error with which it does not start.
 """
 
 import contextlib
@@ -33,11 +36,16 @@ from serving.server.embedded import Server
 from serving.server.flags import Flags
 
 v1 = tf.compat.v1
+PAGE = "/monitoring/prometheus/metrics"
 PREDICT, CLASSIFY, REGRESS = (f"tensorflow/serving/{method}" for method in ("predict", "classify", "regress"))
 
 
-def save(path, signatures):
-    """Saves the default graph as TF1 does: name -> (inputs, outputs, method)."""
+def pytest_configure(config):
+    config.addinivalue_line("markers", "embedded: looks inside the embedded server; no test for the real one")
+
+
+def save(path, signatures, tags=(tf.saved_model.SERVING,), defaults=None):
+    """Saves the default graph as TF1 does: name -> (inputs, outputs, method); `defaults` is name -> {alias: value}."""
     with v1.Session() as session:
         session.run(v1.global_variables_initializer())
         builder = v1.saved_model.Builder(str(path))
@@ -45,18 +53,18 @@ def save(path, signatures):
         def infos(tensors):
             return {name: v1.saved_model.build_tensor_info(tensor) for name, tensor in tensors.items()}
 
-        builder.add_meta_graph_and_variables(
-            session,
-            [tf.saved_model.SERVING],
-            signature_def_map={
-                name: v1.saved_model.build_signature_def(infos(inputs), infos(outputs), method)
-                for name, (inputs, outputs, method) in signatures.items()
-            },
-        )
+        definitions = {
+            name: v1.saved_model.build_signature_def(infos(inputs), infos(outputs), method)
+            for name, (inputs, outputs, method) in signatures.items()
+        }
+        for name, values in (defaults or {}).items():
+            for alias, value in values.items():
+                definitions[name].defaults[alias].CopyFrom(tf.make_tensor_proto(value))
+        builder.add_meta_graph_and_variables(session, list(tags), signature_def_map=definitions)
         builder.save()
 
 
-def save_half_plus(path, addend):
+def save_half_plus(path, addend, **options):
     """Upstream's half_plus_two (and half_plus_three): y = x / 2 + addend, y2 = x / 2 + 3, y3 = x2 / 2 + 3."""
     with tf.Graph().as_default():
         a, b = v1.get_variable("a", initializer=0.5), v1.get_variable("b", initializer=float(addend))
@@ -81,6 +89,7 @@ def save_half_plus(path, addend):
                 "classify_x_to_y": ({"inputs": serialized}, {"scores": y}, CLASSIFY),
                 "classify_x2_to_y3": ({"inputs": x2}, {"scores": y3}, CLASSIFY),
             },
+            **options,
         )
 
 
@@ -96,6 +105,9 @@ def save_kinds(path):
         scores = tf.random.uniform([size, 2], 0.25, 0.25)
         labels = tf.tile([["a", "b"]], [size, 1])
         real = tf.sequence_mask(length, tf.shape(words)[1])
+        double, whole = v1.placeholder(tf.float64, [None], "d"), v1.placeholder(tf.uint16, [None], "u")
+        brain = v1.placeholder(tf.bfloat16, [None], "w")
+        ended = v1.data.make_one_shot_iterator(tf.data.Dataset.from_tensors(1.0).take(0)).get_next()
         loop = tf.while_loop(lambda i: i < n[0], lambda i: [i + 1], [tf.constant(0, tf.int64)])[0]
         out_only = {"scores": scores}
         save(
@@ -121,6 +133,14 @@ def save_kinds(path):
                     {"n": tf.debugging.check_numerics(1.0 / tf.cast(n, tf.float32), "bad row")},
                     PREDICT,
                 ),
+                "double": ({"d": double}, {"d": double / 3}, PREDICT),
+                "uint16": ({"u": whole}, {"n": tf.cast(whole, tf.int32)}, PREDICT),
+                "to_uint16": ({"x": x}, {"u": tf.cast(x, tf.uint16)}, PREDICT),
+                "bfloat16": ({"w": brain}, {"x": tf.cast(brain, tf.float32)}, PREDICT),
+                "to_bfloat16": ({"x": x}, {"w": tf.cast(x, tf.bfloat16)}, PREDICT),
+                "lost": ({"s": text}, {"s": tf.io.decode_compressed(text, "ZLIB")}, PREDICT),
+                "ended": ({"x": x}, {"x": x + ended}, PREDICT),
+                "two_with_defaults": ({"a": x, "b": two}, {"sum": x + two}, PREDICT),
                 "classify_both": ({"inputs": examples}, {"classes": labels, "scores": scores}, CLASSIFY),
                 "classify_labels": ({"inputs": examples}, {"classes": labels}, CLASSIFY),
                 "classify_as_predict": ({"inputs": examples}, out_only, PREDICT),
@@ -128,6 +148,7 @@ def save_kinds(path):
                 "classify_other_input": ({"examples": examples}, out_only, CLASSIFY),
                 "classify_two_inputs": ({"inputs": examples, "x": x}, out_only, CLASSIFY),
                 "classify_three": ({"inputs": examples}, {**out_only, "a": labels, "b": labels}, CLASSIFY),
+                "classify_uneven": ({"inputs": examples}, {"classes": labels, "scores": scores[:, :1]}, CLASSIFY),
                 "classify_flat": ({"inputs": examples}, {"scores": scores[:, 0]}, CLASSIFY),
                 "classify_short": ({"inputs": examples}, {"scores": scores[1:]}, CLASSIFY),
                 "regress_flat": ({"inputs": examples}, {"outputs": scores[:, 0]}, REGRESS),
@@ -137,6 +158,7 @@ def save_kinds(path):
                 "regress_other_output": ({"inputs": examples}, {"y": scores[:, 0]}, REGRESS),
                 "regress_two_outputs": ({"inputs": examples}, {"outputs": scores[:, 0], "y": scores}, REGRESS),
             },
+            defaults={"two_with_defaults": {"b": np.array([10.0], np.float32)}},
         )
 
 
@@ -158,6 +180,7 @@ def shelf(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shelf")
     save_half_plus(folder / "half_plus_two", 2)
     save_half_plus(folder / "half_plus_three", 3)
+    save_half_plus(folder / "tagged", 3, tags=["serve", "gpu"])
     save_kinds(folder / "kinds")
     return Shelf(folder)
 
@@ -167,7 +190,7 @@ def quick_flags():
     """Free ports, quick polls, no retries, few threads."""
     return Flags(
         port=0,
-        rest_api_port=0,
+        rest_api_port=-1,
         file_system_poll_wait_seconds=0.05,
         max_num_load_retries=0,
         tensorflow_session_parallelism=1,
@@ -303,13 +326,31 @@ class Caller:
         content = read(text)
         return status, content["error"] if isinstance(content, dict) and "error" in content else content
 
+    def metrics(self):
+        """Name and labels -> number, of the page that Prometheus reads."""
+        status, headers, text = self.http(PAGE)
+        assert (status, headers["Content-Type"]) == (200, "text/plain")
+        lines = [line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#")]
+        return {name: float(number) for name, number in lines}
+
+    def metric(self, name):
+        """The number of one series, as `request_count{..}`; 0 where there is none."""
+        return self.metrics().get(f":tensorflow:serving:{name}", 0)
+
+    def batches(self):
+        """How many batches have begun to run."""
+        return self.metric("batching_session:wrapped_run_count{}")
+
 
 @pytest.fixture(scope="session")
-def serve(quick_flags):
-    """Starts a server with the given flags: `with serve(model_base_path=..) as caller`."""
+def serve(quick_flags, tmp_path_factory):
+    """Starts a server with the given flags and a metrics page: `with serve(model_base_path=..) as caller`."""
+    monitoring = tmp_path_factory.mktemp("monitoring") / "monitoring.config"
+    monitoring.write_text("prometheus_config { enable: true }")
 
     @contextlib.contextmanager
     def start(**flags):
+        flags = {"monitoring_config_file": monitoring, **flags}
         values = {name: str(value) if isinstance(value, pathlib.Path) else value for name, value in flags.items()}
         with Server(dataclasses.replace(quick_flags, **values)) as server:
             caller = Caller(server)
@@ -341,9 +382,7 @@ def standard(serve, shelf, config_file, tmp_path_factory):
     shelf.put(base / "default", "00000123")
     shelf.put(base / "kinds", 1, "kinds")
     config = config_file(base / "models.config", {"default": (base / "default", ""), "kinds": (base / "kinds", "")})
-    monitoring = base / "monitoring.config"
-    monitoring.write_text("prometheus_config { enable: true }")
-    with serve(model_config_file=config, monitoring_config_file=monitoring) as caller:
+    with serve(model_config_file=config) as caller:
         yield caller
 
 

@@ -64,6 +64,30 @@ def test_right_count_but_wrong_name(standard):
     assert "not found in request and no default value provided. Inputs expected to be in the request {z}" in details
 
 
+DEFAULTED = [
+    ({"a": PAIR["a"]}, {"sum": [15.0]}),
+    (PAIR, {"sum": [8.0]}),
+]
+
+
+@pytest.mark.parametrize(("inputs", "answer"), DEFAULTED, ids=["a", "a and b"])
+def test_defaults_of_a_signature_stand_in_for_what_is_not_sent(standard, inputs, answer):
+    """Sec. 3: fewer inputs are let through; `b` is 10 by default."""
+    assert standard.predict(inputs, name="kinds", signature="two_with_defaults") == answer
+
+
+def test_what_defaults_do_not_let_through(standard):
+    spec = {"name": "kinds", "signature": "two_with_defaults"}
+    code, details = standard.predict_error({"b": PAIR["b"]}, **spec)
+    assert code == "INVALID_ARGUMENT"
+    assert details.startswith("Signature input alias: a(feed name: x:0) not found in request and no default value")
+    assert details.endswith("Inputs expected to be in the request {b}, or default input alias set: b")
+    assert standard.predict_error({"a": PAIR["a"], "z": PAIR["b"]}, **spec) == (
+        "INVALID_ARGUMENT",
+        "Inputs contains invalid name. Used request inputs: a, request input: a,z",
+    )
+
+
 BROKEN = [
     {"dtype": 1, "tensor_content": b"1234567", "dims": [2]},
     {"dtype": 1, "tensor_content": b"12345678", "dims": [3]},

@@ -45,6 +45,16 @@ def test_upstreams_multi_inference(standard):
         assert result.model_spec.version.value == 123
 
 
+def test_multi_inference_runs_once(serve, shelf, tmp_path):
+    """Sec. 4: one Session::Run for all tasks, which the batching session counts."""
+    shelf.put(tmp_path, 1)
+    tasks = [("regress_x_to_y", REGRESS), ("regress_x_to_y2", REGRESS), ("classify_x_to_y", CLASSIFY)]
+    with serve(model_base_path=tmp_path, enable_batching=True) as caller:
+        response = caller.prediction.MultiInference(caller.multi_request([{"x": 2.0}], *tasks))
+        assert [result.regression_result.regressions[0].value for result in response.results[:2]] == [3.0, 4.0]
+        assert caller.batches() == 1
+
+
 def test_model_spec_of_the_answers(standard):
     for response in (
         standard.prediction.Classify(standard.classify_request(TWO, signature="classify_x_to_y")),
@@ -99,6 +109,7 @@ CLASSIFICATION = [
     ),
     ("classify_flat", "Expected Tensor shape: [batch_size num_classes] but got [2]"),
     ("classify_short", "Expected scores output batch size of 2. Got: 1"),
+    ("classify_uneven", "Tensors class and score should match in dim_size(1). Got 2 vs. 1"),
 ]
 REGRESSION = [
     ("regress_other_input", "No regression inputs found in SignatureDef: "),

@@ -1,4 +1,4 @@
-"""Section 7: versions on disk."""
+"""Section 7: versions on disk; what concerns a `Manager` alone is put to one whose servables only note what is done."""
 
 import contextlib
 import shutil
@@ -12,12 +12,13 @@ from tensorflow_serving.config.model_server_config_pb2 import ModelConfig
 
 from serving.server.__main__ import main
 from serving.server.errors import ServingError
-from serving.server.manager import Manager, parse_version
-from serving.server.storage import wanted_versions
+from serving.server.manager import Manager
+from serving.server.storage import parse_version, wanted_versions
 
 AVAILABLE, END = 30, 50
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize(
     ("name", "number"),
     [("123", 123), ("00000123", 123), ("0", 0), ("9223372036854775807", 2**63 - 1), ("9223372036854775808", None)]
@@ -40,6 +41,7 @@ POLICIES = [
 ]
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize(("policy", "expected"), POLICIES, ids=str)
 def test_policies(tmp_path, policy, expected):
     for name in ("1", "9", "10", "tmp-11", "12.part"):
@@ -48,6 +50,7 @@ def test_policies(tmp_path, policy, expected):
     assert sorted(wanted_versions(config)) == expected
 
 
+@pytest.mark.embedded
 def test_two_names_for_one_number_and_missing_specific_versions_are_warned_of(tmp_path, caplog):
     for name in ("7", "007"):
         (tmp_path / name).mkdir()
@@ -57,9 +60,17 @@ def test_two_names_for_one_number_and_missing_specific_versions_are_warned_of(tm
     assert "Version 8 of servable m" in caplog.text
 
 
+@pytest.mark.embedded
 def test_files_are_not_told_from_directories(tmp_path):
     (tmp_path / "5").write_text("a file")
     assert list(wanted_versions(ModelConfig(name="m", base_path=str(tmp_path)))) == [5]
+
+
+@pytest.mark.embedded
+def test_a_base_path_that_no_file_system_has(tmp_path):
+    for base_path in ("/a\0b", "/" + "a" * 5000, "s3://bucket/model", str(tmp_path / "none")):
+        with pytest.raises(ServingError, match="Could not find base path"):
+            wanted_versions(ModelConfig(name="m", base_path=base_path))
 
 
 class Fake:
@@ -98,6 +109,7 @@ def states(manager, name="m"):
     return {status.version: int(status.state) for status in manager.statuses(name)}
 
 
+@pytest.mark.embedded
 def test_all_versions_are_served_the_highest_is_loaded_first(tmp_path, manage, wait_for):
     for name in ("9", "10", "8"):
         (tmp_path / name).mkdir()
@@ -109,6 +121,7 @@ def test_all_versions_are_served_the_highest_is_loaded_first(tmp_path, manage, w
         assert servable.name == "8"
 
 
+@pytest.mark.embedded
 def test_loads_one_after_the_other_from_the_highest(tmp_path, manage, wait_for):
     (tmp_path / "1").mkdir()
     manager = manage({"name": "m", "base_path": str(tmp_path), "model_version_policy": {"all": {}}})
@@ -123,6 +136,7 @@ def test_loads_one_after_the_other_from_the_highest(tmp_path, manage, wait_for):
     assert [name for what, name in Fake.log if what == "load"] == ["1", "5", "4", "3"]
 
 
+@pytest.mark.embedded
 def test_specific_versions_are_taken_when_they_appear(tmp_path, manage, wait_for):
     (tmp_path / "1").mkdir()
     policy = {"specific": {"versions": [1, 4]}}
@@ -133,6 +147,7 @@ def test_specific_versions_are_taken_when_they_appear(tmp_path, manage, wait_for
     wait_for(lambda: states(manager) == {1: AVAILABLE, 4: AVAILABLE})
 
 
+@pytest.mark.embedded
 def test_latest_two_drop_the_lowest(tmp_path, manage, wait_for):
     for name in ("1", "2"):
         (tmp_path / name).mkdir()
@@ -142,6 +157,7 @@ def test_latest_two_drop_the_lowest(tmp_path, manage, wait_for):
     wait_for(lambda: states(manager) == {1: END, 2: AVAILABLE, 3: AVAILABLE})
 
 
+@pytest.mark.embedded
 def test_new_is_loaded_before_old_is_unloaded(tmp_path, manage, wait_for):
     (tmp_path / "1").mkdir()
     manager = manage({"name": "m", "base_path": str(tmp_path)})
@@ -151,6 +167,7 @@ def test_new_is_loaded_before_old_is_unloaded(tmp_path, manage, wait_for):
     assert Fake.log == [("load", "1"), ("load", "2"), ("close", "1")]
 
 
+@pytest.mark.embedded
 def test_deleting_all_unloads_all_and_a_missing_base_path_changes_nothing(tmp_path, manage, wait_for):
     base = tmp_path / "m"
     (base / "1").mkdir(parents=True)
@@ -176,6 +193,7 @@ def wait_briefly(condition, seconds=0.3):
     return False
 
 
+@pytest.mark.embedded
 def test_a_missing_base_path_ends_the_whole_poll_round(tmp_path, manage, wait_for):
     """Sec. 7: other models see no new versions meanwhile."""
     for name in ("a", "b"):
@@ -189,6 +207,7 @@ def test_a_missing_base_path_ends_the_whole_poll_round(tmp_path, manage, wait_fo
     wait_for(lambda: states(manager, "b") == {1: END, 2: AVAILABLE})
 
 
+@pytest.mark.embedded
 def test_a_load_that_waits_for_its_retry_holds_up_the_others(tmp_path, manage, wait_for):
     """Sec. 7: with --num_load_threads=0, but not with 2."""
     for name in ("a", "b"):
@@ -207,6 +226,7 @@ def test_a_load_that_waits_for_its_retry_holds_up_the_others(tmp_path, manage, w
     assert not wait_briefly(lambda: states(blocked, "b").get(2) == AVAILABLE)
 
 
+@pytest.mark.embedded
 def test_poll_zero_looks_once_and_below_zero_never(tmp_path, manage, wait_for):
     (tmp_path / "1").mkdir()
     once = manage({"name": "m", "base_path": str(tmp_path)}, poll_seconds=0)
@@ -228,11 +248,10 @@ def test_requests_under_way_finish_on_their_version(serve, shelf, tmp_path, wait
     """Sec. 7: reference-counted handles; `Latest` moves in one step."""
     shelf.put(tmp_path, 1, "kinds")
     count = 30_000
-    with serve(model_base_path=tmp_path) as caller:
+    with serve(model_base_path=tmp_path, enable_batching=True) as caller:
         request = caller.predict_request({"n": tf.constant([count], tf.int64)}, signature="slow")
         under_way = caller.prediction.Predict.future(request)
-        versions = caller.server.manager._models["default"].versions
-        wait_for(lambda: versions[1].users == 1 or under_way.done())
+        wait_for(lambda: caller.batches() == 1)
         shelf.put(tmp_path, 2)
         wait_for(lambda: caller.status()[0] == (2, AVAILABLE))
         assert caller.half() == (3.0, 2)
@@ -241,6 +260,7 @@ def test_requests_under_way_finish_on_their_version(serve, shelf, tmp_path, wait
         wait_for(lambda: caller.status() == [(2, AVAILABLE), (1, END)])
 
 
+@pytest.mark.embedded
 def test_start_up_with_a_model_that_fails(tmp_path, capsys, caplog, monkeypatch):
     """Sec. 7: exit status 255 and the reason, after the retries."""
     monkeypatch.setattr(signal, "signal", lambda *_: None)

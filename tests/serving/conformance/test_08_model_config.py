@@ -1,5 +1,6 @@
 """Section 8: the model config file and HandleReloadConfigRequest."""
 
+import concurrent.futures
 import contextlib
 import threading
 
@@ -7,6 +8,7 @@ import pytest
 from tensorflow_serving.apis import model_management_pb2
 
 from serving.server.errors import ServingError
+from serving.server.process import ServerProcess
 
 AVAILABLE, END = 30, 50
 
@@ -58,6 +60,7 @@ BAD_FILES = [
 ]
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("text", BAD_FILES)
 def test_upstreams_bad_model_config(serve, tmp_path, caplog, text):
     """testBadModelConfig: the error names the message type."""
@@ -67,6 +70,15 @@ def test_upstreams_bad_model_config(serve, tmp_path, caplog, text):
     assert "Error parsing text-format tensorflow.serving.ModelServerConfig" in caplog.text
 
 
+def test_a_config_that_does_not_parse_ends_the_command(tmp_path):
+    """Sec. 8: exit, and the text on stderr."""
+    (tmp_path / "bad.config").write_text("improperly formatted file")
+    said = r"ended with status 255: .*Error parsing text-format tensorflow\.serving\.ModelServerConfig"
+    with pytest.raises(RuntimeError, match=said):
+        ServerProcess(flags=(f"--model_config_file={tmp_path}/bad.config",))
+
+
+@pytest.mark.embedded
 def test_neither_base_path_nor_config_file(serve):
     with (
         pytest.raises(
@@ -129,6 +141,19 @@ def test_a_reload_replaces_the_whole(caller, both, wait_for):
     assert caller.half(name="half_plus_two") == (3.0, 123)
 
 
+def test_a_model_left_out_and_taken_back_at_once_serves_from_the_return_on(serve, bases):
+    """Sec. 8: the call returns when each new model serves, not when it has not gone yet; with polls as they are."""
+    models = [{"name": name, "base_path": bases[name]} for name in ("half_plus_two", "half_plus_three")]
+    with serve(
+        model_name="half_plus_two", model_base_path=bases["half_plus_two"], file_system_poll_wait_seconds=1
+    ) as caller:
+        for _ in range(3):
+            caller.reload(models[1])
+            caller.reload(*models)
+            for _ in range(100):
+                assert caller.half(name="half_plus_two") == (3.0, 123)
+
+
 def test_an_empty_list_unloads_everything(caller, both, wait_for):
     caller.reload()
     for model in both:
@@ -167,13 +192,20 @@ def test_a_new_model_that_fails_to_load(caller, both, bases):
     caller.reload(*both)
 
 
-def test_metric_names_are_answered_with_their_increase(caller, both):
-    name = "/tensorflow/serving/request_count"
-    response = caller.reload(*both, metric_names=[name, "/no/such/metric"])
-    assert [(metric.name, metric.int64_value_increase) for metric in response.metric] == [
-        (name, 0),
-        ("/no/such/metric", 0),
-    ]
+def test_metric_names_are_answered_with_their_increase(serve, shelf, bases, tmp_path, wait_for):
+    """Sec. 8, and model_service_impl.cc: of a metric's first series, of whatever happens during the call."""
+    models = {"default": bases["half_plus_two"], "half_plus_three": bases["half_plus_three"], "late": str(tmp_path)}
+    asked = [{"name": name, "base_path": base} for name, base in models.items()]
+    names = ["/tensorflow/serving/request_count", "/no/such/metric", "/tensorflow/serving/request_latency"]
+    with serve(model_base_path=bases["half_plus_two"]) as caller, concurrent.futures.ThreadPoolExecutor() as pool:
+        caller.half()
+        reload = pool.submit(caller.reload, *asked, metric_names=names)
+        wait_for(lambda: available(caller))
+        for _ in range(3):
+            caller.half()
+        shelf.put(tmp_path, 1)
+        increases = [(metric.name, metric.int64_value_increase) for metric in reload.result(60).metric]
+    assert increases == [(names[0], 3), (names[1], 0), (names[2], 0)]
 
 
 def test_an_unsupported_platform(serve, bases):
@@ -256,6 +288,7 @@ def test_an_empty_file_serves_nothing_until_a_reload(serve, bases, tmp_path):
         assert caller.half(name="m") == (3.0, 123)
 
 
+@pytest.mark.embedded
 def test_a_custom_model_config_is_fatal(serve, tmp_path):
     (tmp_path / "custom.config").write_text('custom_model_config { type_url: "x" }')
     with (

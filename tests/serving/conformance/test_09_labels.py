@@ -67,6 +67,34 @@ def test_a_label_of_a_version_that_is_not_available_is_refused_and_changes_nothi
     assert caller.half(label="stable") == (3.0, 1)
 
 
+def test_the_labels_of_all_models_change_in_one_step(serve, base, config_file, tmp_path, wait_for):
+    """Sec. 9: one that is refused leaves those of the other models as they were."""
+    policy = "model_version_policy { all {} }"
+    file = config_file(tmp_path / "two.config", {"first": (base, policy), "second": (base, policy)})
+
+    def labelled(first, second):
+        return [
+            {**model(base, {"stable": number}), "name": name, "model_version_policy": {"all": {}}}
+            for name, number in (("first", first), ("second", second))
+        ]
+
+    def stable(caller):
+        return [caller.half(name=name, label="stable")[1] for name in ("first", "second")]
+
+    with serve(model_config_file=file) as caller:
+        for name in ("first", "second"):
+            wait_for(lambda name=name: caller.status(name=name) == [(2, AVAILABLE), (1, AVAILABLE)])
+        caller.reload(*labelled(1, 2))
+        assert stable(caller) == [1, 2]
+        assert error(caller, *labelled(2, 7)) == (
+            "FAILED_PRECONDITION",
+            "Request to assign label to version 7 of model second, which is not currently available for inference",
+        )
+        assert stable(caller) == [1, 2]
+        caller.reload(*labelled(2, 1))
+        assert stable(caller) == [2, 1]
+
+
 def test_labels_need_two_steps(caller, base, shelf, wait_for):
     """Sec. 9: not in the reload that brings the version."""
     shelf.put(base, 3)
@@ -85,6 +113,7 @@ def test_a_label_of_a_version_unloaded_later(caller, base, wait_for):
     assert caller.predict_error({"x": [2.0]}, label="stable") == expected
 
 
+@pytest.mark.embedded
 def test_labels_in_the_first_config_are_refused(serve, base, config_file, tmp_path):
     text = 'version_labels { key: "stable" value: 1 }'
     file = config_file(tmp_path / "models.config", {"default": (base, text)})

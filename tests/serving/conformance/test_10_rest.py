@@ -1,12 +1,15 @@
 """Section 10: REST."""
 
 import base64
+import concurrent.futures
 import gzip
 import http.client
 import json
 
+import grpc
 import pytest
-from tensorflow_serving.apis import get_model_metadata_pb2
+
+from serving.server.errors import ServingError
 
 PREDICT = "/v1/models/default:predict"
 KINDS = "/v1/models/kinds:predict"
@@ -117,6 +120,12 @@ def test_paths_are_case_insensitive_and_decoded(standard):
         assert standard.rest(path, {"instances": [2.0]}) == (200, {"predictions": [3.0]})
 
 
+def test_query_strings_are_not_looked_at(standard):
+    for query in ("?", "?x=1", "?/v2:classify"):
+        assert standard.rest(PREDICT + query, {"instances": [2.0]}) == (200, {"predictions": [3.0]})
+    assert standard.rest("/v1/models/no?default")[1] == "Could not find any versions of model no"
+
+
 def test_paths_elsewhere_and_without_a_model(standard):
     for path in ("/", "/v2/models/default", "/index"):
         status, headers, text = standard.http(path)
@@ -143,6 +152,35 @@ FOUND = [
 @pytest.mark.parametrize(("path", "status", "text"), FOUND)
 def test_models_that_are_not_found(standard, path, status, text):
     assert standard.rest(f"/v1/models/{path}", {"instances": [1]}) == (status, text)
+
+
+STATUSES = {
+    "INVALID_ARGUMENT": 400,
+    "FAILED_PRECONDITION": 400,
+    "OUT_OF_RANGE": 400,
+    "NOT_FOUND": 404,
+    "DEADLINE_EXCEEDED": 504,
+    "UNAVAILABLE": 503,
+    "RESOURCE_EXHAUSTED": 429,
+    "UNIMPLEMENTED": 501,
+    "INTERNAL": 500,
+    "UNKNOWN": 500,
+    "DATA_LOSS": 500,
+}
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize(("code", "status"), STATUSES.items())
+def test_status_of_every_code(code, status):
+    assert ServingError(grpc.StatusCode[code], "").http_status == status
+
+
+def test_status_of_errors_from_a_run(standard):
+    status, error = kinds(standard, {"signature_name": "lost", "instances": ["no zlib"]})
+    assert (status, "inflate() failed" in error) == (500, True)  # DATA_LOSS
+    assert kinds(standard, {"signature_name": "ended", "instances": [1]})[0] == 400  # OUT_OF_RANGE
+    request = standard.predict_request({"x": [1.0]}, name="kinds", signature="ended")
+    assert standard.error(standard.prediction.Predict, request)[0] == "OUT_OF_RANGE"
 
 
 def test_unknown_signature_has_its_own_text(standard):
@@ -254,6 +292,28 @@ def test_floats_as_they_are_written(standard, given, written):
     assert standard.http(KINDS, body.encode())[2] == f'{{\n    "predictions": [[{written}]\n    ]\n}}'
 
 
+DOUBLES = [("1", "0.33333333333333331"), ("2", "0.66666666666666663"), ("1.5", "0.5"), ("3", "1.0")]
+
+
+@pytest.mark.parametrize(("given", "written"), DOUBLES)
+def test_doubles_as_they_are_written(standard, given, written):
+    """Sec. 10: 17 digits where 6 do not bring the value back."""
+    body = f'{{"signature_name": "double", "instances": [{given}]}}'
+    assert standard.http(KINDS, body.encode())[2] == f'{{\n    "predictions": [{written}\n    ]\n}}'
+
+
+@pytest.mark.parametrize("kind", ["uint16", "bfloat16"])
+def test_types_that_json_does_not_carry(standard, kind):
+    assert kinds(standard, {"signature_name": kind, "inputs": [1]}) == (
+        501,
+        f"Conversion of JSON Value: 1 to type: {kind}",
+    )
+    assert kinds(standard, {"signature_name": f"to_{kind}", "inputs": [1]}) == (
+        400,
+        f"Failed to write JSON value for tensor type: {kind}",
+    )
+
+
 def test_whole_numbers(standard):
     body = {"signature_name": "count", "instances": [2**53, -(2**63)]}
     assert kinds(standard, body) == (200, {"predictions": [2**53 + 1, -(2**63) + 1]})
@@ -335,10 +395,14 @@ def test_metadata(standard):
     assert signatures["serving_default"]["inputs"] == {
         "x": {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [], "unknown_rank": True}, "name": "x:0"}
     }
-    over_grpc = get_model_metadata_pb2.SignatureDefMap()
-    response = standard.prediction.GetModelMetadata(standard.metadata_request())
-    assert response.metadata["signature_def"].Unpack(over_grpc)
-    assert set(signatures) == set(over_grpc.signature_def)
+    assert set(signatures) == {
+        "serving_default",
+        "regress_x_to_y",
+        "regress_x_to_y2",
+        "regress_x2_to_y3",
+        "classify_x_to_y",
+        "classify_x2_to_y3",
+    }
 
 
 CORS = ("Access-Control-Allow-Origin", "Access-Control-Allow-Methods", "Access-Control-Allow-Headers")
@@ -375,7 +439,7 @@ def test_a_body_may_be_compressed(standard):
     assert standard.http(PREDICT, bomb, headers=headers)[0] == 413
 
 
-@pytest.mark.parametrize(("length", "status"), [(str(1 << 40), 413), ("-1", 400), ("x", 400)])
+@pytest.mark.parametrize(("length", "status"), [(str(1 << 40), 413), ("9" * 5000, 413), ("-1", 400), ("x", 400)])
 def test_lengths_of_bodies_that_are_refused(standard, length, status):
     connection = http.client.HTTPConnection("127.0.0.1", standard.server.rest_port, timeout=30)
     connection.putrequest("POST", PREDICT)
@@ -407,7 +471,30 @@ def test_timeout_of_a_run(serve, shelf, tmp_path):
 
 
 def test_no_rest_without_a_port(serve, shelf, tmp_path):
+    """Sec. 10: 0 is off."""
     shelf.put(tmp_path, 1)
-    with serve(model_base_path=tmp_path, rest_api_port=-1) as caller:
+    with serve(model_base_path=tmp_path, rest_api_port=0) as caller:
         assert caller.server.rest_port is None
         assert caller.half() == (3.0, 1)
+
+
+@pytest.mark.embedded
+def test_a_request_under_way_is_answered_when_the_server_stops_and_no_further_one(serve, shelf, tmp_path, wait_for):
+    shelf.put(tmp_path, 1, "kinds")
+    body = json.dumps({"signature_name": "slow", "instances": [30_000]})
+    with (
+        serve(model_base_path=tmp_path, enable_batching=True) as caller,
+        concurrent.futures.ThreadPoolExecutor() as pool,
+    ):
+        kept = http.client.HTTPConnection("127.0.0.1", caller.server.rest_port, timeout=30)
+        kept.request("GET", "/v1/models/default")
+        assert kept.getresponse().read()
+        under_way = pool.submit(caller.http, PREDICT, body.encode())
+        wait_for(lambda: caller.batches() == 1 or under_way.done())
+        caller.server.stop(grace=30)
+        status, _, text = under_way.result(5)
+        assert (status, json.loads(text)) == (200, {"predictions": [60_000]})
+        kept.request("POST", PREDICT, body)
+        answer = kept.getresponse()
+        assert (answer.status, answer.headers["Connection"]) == (503, "close")
+        assert json.loads(answer.read()) == {"error": "The server stops."}

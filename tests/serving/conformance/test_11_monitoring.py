@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from serving.server import metrics
+
 PAGE = "/monitoring/prometheus/metrics"
 NAMES = {
     ":tensorflow:serving:request_count": "counter",
@@ -29,17 +31,8 @@ RUNTIME = ":tensorflow:serving:runtime_latency"
 def caller(serve, shelf, tmp_path):
     """A server of its own: each test counts from zero."""
     shelf.put(tmp_path / "m", 1)
-    (tmp_path / "monitoring.config").write_text("prometheus_config { enable: true }")
-    with serve(model_base_path=tmp_path / "m", monitoring_config_file=tmp_path / "monitoring.config") as caller:
+    with serve(model_base_path=tmp_path / "m") as caller:
         yield caller
-
-
-def series(caller, path=PAGE):
-    """name and labels -> number"""
-    status, headers, text = caller.http(path)
-    assert (status, headers["Content-Type"]) == (200, "text/plain")
-    lines = [line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#")]
-    return {name: float(number) for name, number in lines}
 
 
 def test_upstreams_prometheus_endpoint(standard):
@@ -55,10 +48,27 @@ def test_requests_are_counted_by_model_and_status(caller):
     caller.predict_error({"x": ["a"]})
     caller.predict_error(name="no")
     caller.rest("/v1/models/default:predict", {"instances": [1.0]})
-    found = series(caller)
+    found = caller.metrics()
     assert found[f'{COUNT}{{model_name="default",status="OK"}}'] == 3
     assert found[f'{COUNT}{{model_name="default",status="INVALID_ARGUMENT"}}'] == 1
     assert found[f'{COUNT}{{model_name="no",status="NOT_FOUND"}}'] == 1
+
+
+@pytest.mark.embedded
+def test_names_that_callers_invent_take_no_room_from_real_ones(caller, monkeypatch):
+    monkeypatch.setattr(metrics, "_MOST_INVENTED", 3)
+    for number in range(5):
+        caller.predict_error(name=f"no{number}")
+    caller.half()
+    caller.predict_error({"x": ["a"]})
+    caller.predict_error(name="no0")
+    assert {name: number for name, number in caller.metrics().items() if name.startswith(COUNT)} == {
+        f'{COUNT}{{model_name="no0",status="NOT_FOUND"}}': 2,
+        f'{COUNT}{{model_name="no1",status="NOT_FOUND"}}': 1,
+        f'{COUNT}{{model_name="no2",status="NOT_FOUND"}}': 1,
+        f'{COUNT}{{model_name="default",status="OK"}}': 1,
+        f'{COUNT}{{model_name="default",status="INVALID_ARGUMENT"}}': 1,
+    }
 
 
 def test_latency_of_successes_by_api_and_entrypoint(caller):
@@ -67,7 +77,7 @@ def test_latency_of_successes_by_api_and_entrypoint(caller):
     caller.prediction.Classify(caller.classify_request([{"x": 1.0}], signature="classify_x_to_y"))
     caller.prediction.Regress(caller.regress_request([{"x": 1.0}], signature="regress_x_to_y"))
     caller.rest("/v1/models/default:predict", {"instances": [1.0]})
-    found = series(caller)
+    found = caller.metrics()
     for api, entrypoint in (("Predict", "GRPC"), ("Classify", "GRPC"), ("Regress", "GRPC"), ("predict", "REST")):
         labels = f'model_name="default",API="{api}",entrypoint="{entrypoint}"'
         assert found[f"{LATENCY}_count{{{labels}}}"] == 1
@@ -82,12 +92,12 @@ def test_multi_inference_metadata_and_status_over_grpc_are_not_counted(caller):
     caller.prediction.MultiInference(request)
     caller.prediction.GetModelMetadata(caller.metadata_request())
     caller.status()
-    assert not [name for name in series(caller) if name.startswith((COUNT, LATENCY))]
+    assert not [name for name in caller.metrics() if name.startswith((COUNT, LATENCY))]
 
 
 def test_examples_are_counted(caller):
     caller.prediction.Regress(caller.regress_request([{"x": 1.0}] * 3, signature="regress_x_to_y"))
-    found = series(caller)
+    found = caller.metrics()
     assert found[':tensorflow:serving:request_example_count_total{model="default"}'] == 3
     assert found[':tensorflow:serving:request_example_counts_sum{model="default"}'] == 3
 
@@ -125,5 +135,5 @@ def test_path_and_switch(serve, shelf, tmp_path, text, path, status):
 
 def test_without_the_file_there_is_no_page(serve, shelf, tmp_path):
     shelf.put(tmp_path, 1)
-    with serve(model_base_path=tmp_path) as caller:
+    with serve(model_base_path=tmp_path, monitoring_config_file="") as caller:
         assert caller.http(PAGE)[0] == 404

@@ -100,10 +100,10 @@ def test_an_output_filter_has_a_queue_of_its_own(batching):
         together(
             [lambda: caller.predict(inputs, ["sum"], signature="two"), lambda: caller.predict(inputs, signature="two")]
         )
-        assert caller.server.metrics.wrapped_run_count.first() == 2
+        assert caller.batches() == 2
         full = [lambda: caller.predict(inputs, ["difference", "sum"], signature="two")]
         together([*full, lambda: caller.predict(inputs, signature="two")])
-        assert caller.server.metrics.wrapped_run_count.first() == 3  # the same set of outputs
+        assert caller.batches() == 3  # the same set of outputs
 
 
 def test_inputs_need_one_and_the_same_first_dimension(eight):
@@ -174,7 +174,7 @@ def test_padding_of_variable_lengths(batching):
     with batching(EIGHT + " pad_variable_length_inputs: true") as caller:
         calls = [lambda texts=texts: caller.predict(words(*texts), signature="variable") for texts in lists]
         assert together(calls) == expected
-        assert caller.server.metrics.wrapped_run_count.first() == 1
+        assert caller.batches() == 1
 
         def matrix(values):
             return {"m": np.array(values, np.float32)}
@@ -195,12 +195,13 @@ def test_allowed_batch_sizes_pad_with_rows_that_nobody_sees(batching):
     with batching(parameters) as caller:
         assert rows(caller, 1) == [{"rows": [4]}]
         assert rows(caller, 5) == [{"rows": [8] * 5}]
-        assert caller.http("/monitoring/prometheus/metrics")[0] == 404
-        text = caller.server.metrics.text()
-        assert ':tensorflow:serving:batching_session:padding_size_sum{execution_batch_size="4"} 3\n' in text
-        assert ':tensorflow:serving:batching_session:padding_size_sum{execution_batch_size="8"} 3\n' in text
-        assert ":tensorflow:serving:batching_session:input_batch_size_sum{} 6\n" in text
-        assert ":tensorflow:serving:batching_session:processed_batch_size_sum{} 12\n" in text
+        sizes = {
+            'padding_size_sum{execution_batch_size="4"}': 3,
+            'padding_size_sum{execution_batch_size="8"}': 3,
+            "input_batch_size_sum{}": 6,
+            "processed_batch_size_sum{}": 12,
+        }
+        assert {name: caller.metric(f"batching_session:{name}") for name in sizes} == sizes
 
 
 def test_large_batches_are_split(batching):
@@ -217,6 +218,58 @@ def test_large_batches_are_split(batching):
         assert caller.predict_error(floats(*range(21)), signature="batch") == expected
 
 
+def test_a_request_whose_parts_are_padded_differently(batching):
+    """Its output has no one shape then; the other request of the batch is none the worse."""
+    parameters = (
+        "max_batch_size { value: 20 } max_execution_batch_size { value: 4 } num_batch_threads { value: 2 } "
+        "enable_large_batch_splitting { value: true } batch_timeout_micros { value: 2000000 } "
+        "pad_variable_length_inputs: true"
+    )
+
+    def matrix(rows, columns):
+        return {"m": np.ones([rows, columns], np.float32)}
+
+    with batching(parameters) as caller:
+        calls = [
+            lambda: caller.predict_error(matrix(6, 1), signature="same"),
+            lambda: caller.predict(matrix(2, 3), signature="same"),
+        ]
+        (code, details), answer = together(calls)
+    assert code == "FAILED_PRECONDITION"
+    assert "was split into 2 batches has different shapes in them, (1,) and (3,) a row" in details
+    assert answer == {"m": [[1.0] * 3] * 2}
+
+
+def test_every_version_has_a_queue_of_its_own(serve, shelf, tmp_path, config_file, wait_for):
+    for version in (1, 2):
+        shelf.put(tmp_path / "m", version, "kinds")
+    (tmp_path / "batching.config").write_text(EIGHT.replace("2000000", "500000"))
+    file = config_file(tmp_path / "models.config", {"default": (tmp_path / "m", "model_version_policy { all {} }")})
+    flags = {"enable_batching": True, "batching_parameters_file": tmp_path / "batching.config"}
+    with serve(model_config_file=file, **flags) as caller:
+        wait_for(lambda: caller.status() == [(2, 30), (1, 30)])
+        calls = [
+            lambda version=version: caller.predict(floats(1, 2, 3, 4), signature="batch", version=version)
+            for version in (1, 2)
+        ]
+        assert together(calls) == [{"rows": [4] * 4}] * 2
+        assert caller.batches() == 2
+
+
+@pytest.mark.parametrize(("threads", "code"), [(1, "DEADLINE_EXCEEDED"), (2, "OK")])
+def test_all_queues_share_the_threads(batching, wait_for, threads, code):
+    """Sec. 12: a batch that runs holds up those of other queues, but for threads that are free."""
+    parameters = f"num_batch_threads {{ value: {threads} }} batch_timeout_micros {{ value: 0 }}"
+    with batching(parameters) as caller:
+        endless = caller.predict_request({"n": np.array([2**60])}, signature="slow")
+        running = caller.prediction.Predict.future(endless, timeout=4)
+        wait_for(lambda: caller.batches() == 1)
+        request = caller.predict_request(floats(1), signature="batch")
+        asked = caller.prediction.Predict.future(request, timeout=2)
+        assert asked.code().name == code
+        running.cancel()
+
+
 def test_a_full_queue(batching, wait_for):
     """Sec. 12: UNAVAILABLE; REST 503."""
     parameters = (
@@ -226,20 +279,18 @@ def test_a_full_queue(batching, wait_for):
     with batching(parameters) as caller:
         endless = caller.predict_request({"n": tf.constant([2**60], tf.int64)}, signature="slow")
         running = caller.prediction.Predict.future(endless, timeout=3)
-        wait_for(lambda: caller.server.metrics.wrapped_run_count.first() == 1)
-        waiting = [caller.prediction.Predict.future(endless, timeout=3) for _ in range(2)]
-        wait_for(lambda: queues(caller)[0].waiting == 2)
-        code, details = caller.error(caller.prediction.Predict, endless)
-        assert code == "UNAVAILABLE"
-        assert details.startswith("The batch scheduling queue to which this task was submitted is full")
+        wait_for(lambda: caller.batches() == 1)
+        further = [caller.prediction.Predict.future(endless, timeout=3) for _ in range(5)]
+        wait_for(lambda: sum(call.done() for call in further) == 3)
+        for call in further:
+            if call.done():
+                assert call.code().name == "UNAVAILABLE"
+                full = "The batch scheduling queue to which this task was submitted is full"
+                assert call.details().startswith(full)
         body = {"signature_name": "slow", "instances": [1]}
         assert caller.rest("/v1/models/default:predict", body)[0] == 503
-        for call in [running, *waiting]:
-            assert call.exception(30).code().name == "DEADLINE_EXCEEDED"
-
-
-def queues(caller):
-    return list(caller.server.manager._models["default"].versions[1].servable._queues.values())
+        for call in [running, *further]:
+            assert call.exception(30).code().name in ("DEADLINE_EXCEEDED", "UNAVAILABLE")
 
 
 def test_time_over_in_the_queue(batching):
@@ -250,6 +301,17 @@ def test_time_over_in_the_queue(batching):
             429,
             "Run() timeout exceeded while waiting in batching queue",
         )
+
+
+def test_a_batch_runs_as_long_as_one_of_its_callers_waits(batching):
+    """batching_session.cc: a task whose time is over goes along with the others."""
+    with batching(EIGHT.replace("2000000", "1000000"), rest_api_timeout_in_ms=100) as caller:
+        body = {"signature_name": "batch", "instances": [1.0]}
+        calls = [
+            lambda: caller.rest("/v1/models/default:predict", body),
+            lambda: caller.predict(floats(1, 2), signature="batch"),
+        ]
+        assert together(calls) == [(200, {"predictions": [3]}), {"rows": [3, 3]}]
 
 
 def test_examples_are_batched_too(eight):
@@ -280,12 +342,14 @@ WRONG = [
 ]
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize(("text", "message"), WRONG, ids=[case[1] for case in WRONG])
 def test_parameters_that_are_refused(batching, text, message):
     with pytest.raises(ServingError, match=message), batching(text):
         pass
 
 
+@pytest.mark.embedded
 def test_a_file_without_the_flag(batching):
     with (
         pytest.raises(ServingError, match="batching_parameters_file is set without setting"),
@@ -309,6 +373,7 @@ def test_per_model_parameters(serve, shelf, tmp_path, config_file):
         assert caller.predict(floats(*range(5)), name="plain", signature="batch") == {"rows": [5] * 5}
 
 
+@pytest.mark.embedded
 def test_per_model_parameters_that_are_refused_fail_the_load(serve, shelf, tmp_path):
     path = shelf.put(tmp_path, 1, "kinds")
     (path / "batching_params.pbtxt").write_text("max_batch_size { value: 4 } allowed_batch_sizes: 3")

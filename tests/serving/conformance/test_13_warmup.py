@@ -56,7 +56,8 @@ def start(serve, shelf, tmp_path):
 
 
 def records_read(caller):
-    return caller.server.metrics.warmup_records.first()
+    name = ":tensorflow:serving:model_warmup_records_read{"
+    return sum(number for series, number in caller.metrics().items() if series.startswith(name))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_every_kind_is_run(start, record):
 
 def test_repeats(start):
     with start([ONE], num_request_iterations_for_warmup=3, enable_batching=True) as caller:
-        assert caller.server.metrics.wrapped_run_count.first() == 3
+        assert caller.batches() == 3
         assert records_read(caller) == 1
 
 
@@ -87,10 +88,21 @@ FAILING = [
 ]
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize(("records", "message"), FAILING, ids=[case[1][:30] for case in FAILING])
 def test_any_failure_fails_the_load(start, records, message):
     with pytest.raises(ServingError, match=message), start(records):
         pass
+
+
+@pytest.mark.embedded
+def test_a_record_that_does_not_parse_is_not_quoted(start, tmp_path):
+    """Unlike in the real server: records may hold what users sent, and anybody may ask for the model's status."""
+    with pytest.raises(ServingError) as caught, start([ONE, b"\xffa user's words"]):
+        pass
+    expected = f"INVALID_ARGUMENT: Failed to parse warmup record: number 2, 15 bytes, from {tmp_path}/m/1/{FILE}"
+    assert expected in caught.value.message
+    assert "words" not in caught.value.message
 
 
 def test_a_thousand_records_are_allowed(start):

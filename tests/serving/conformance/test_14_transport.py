@@ -42,10 +42,12 @@ def test_large_messages_both_ways(standard):
 
 
 def test_the_deadline_stops_the_run(standard, wait_for):
+    """Sec. 14: the caller's own clock says so too; that the run ended, and how, the server counts."""
+    outcome = 'request_count{model_name="kinds",status="DEADLINE_EXCEEDED"}'
+    before = standard.metric(outcome)
     request = standard.predict_request({"n": np.array([2**60])}, name="kinds", signature="slow")
     assert standard.error(standard.prediction.Predict, request, timeout=0.3)[0] == "DEADLINE_EXCEEDED"
-    version = standard.server.manager._models["kinds"].versions[1]
-    wait_for(lambda: version.users == 0)
+    wait_for(lambda: standard.metric(outcome) == before + 1)
 
 
 # --- TLS -------------------------------------------------------------------------------------------------------------
@@ -150,6 +152,7 @@ REFUSED_CONFIGS = [
 ]
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize(("text", "message"), REFUSED_CONFIGS)
 def test_an_ssl_config_that_is_refused(serve, base, tmp_path, text, message):
     (tmp_path / "ssl.config").write_text(text)
@@ -193,6 +196,7 @@ def test_health_and_socket_and_channel_arguments(serve, base, tmp_path):
         assert caller.half() == (3.0, 1)
 
 
+@pytest.mark.embedded
 def test_channel_arguments_that_are_refused(serve, base):
     with (
         pytest.raises(ServingError, match="holds `nonsense`"),
@@ -202,6 +206,7 @@ def test_channel_arguments_that_are_refused(serve, base):
 
 
 def test_more_callers_than_threads_are_answered_in_turn(serve, base):
+    """Where the real server refuses those that find no thread."""
     with serve(model_base_path=base, grpc_max_threads=1) as caller:
         answers = []
         threads = [threading.Thread(target=lambda: answers.append(caller.half())) for _ in range(8)]
@@ -210,3 +215,16 @@ def test_more_callers_than_threads_are_answered_in_turn(serve, base):
         for thread in threads:
             thread.join(30)
         assert answers == [(3.0, 1)] * 8
+
+
+@pytest.mark.parametrize(("threads", "code"), [(1, "DEADLINE_EXCEEDED"), (2, "OK")])
+def test_grpc_max_threads_is_the_limit(serve, shelf, tmp_path, wait_for, threads, code):
+    """Sec. 14: a request that takes long leaves the others only the other threads."""
+    shelf.put(tmp_path, 1, "kinds")
+    with serve(model_base_path=tmp_path, grpc_max_threads=threads, enable_batching=True) as caller:
+        endless = caller.predict_request({"n": np.array([2**60])}, signature="slow")
+        running = caller.prediction.Predict.future(endless, timeout=4)
+        wait_for(lambda: caller.batches() == 1)
+        status = caller.model.GetModelStatus.future(caller.status_request(), timeout=2)
+        assert status.code().name == code
+        running.cancel()

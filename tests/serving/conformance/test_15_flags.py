@@ -1,4 +1,4 @@
-"""Section 15: flags."""
+"""Section 15: flags; most is put to the class that reads them."""
 
 import os
 import socket
@@ -13,6 +13,7 @@ from serving.server.metrics import Metrics
 CPUS = os.cpu_count()
 DEFAULTS = {
     "port": 8500,
+    "rest_api_port": 0,
     "model_name": "default",
     "model_base_path": "",
     "model_config_file": "",
@@ -40,11 +41,13 @@ DEFAULTS = {
 }
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize(("name", "value"), DEFAULTS.items())
 def test_default(name, value):
     assert getattr(parse_flags([]), name) == value
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("name", ["num_unload_threads", "prefer_tflite_model"])
 def test_the_others_of_the_list_are_known(name, capsys):
     assert name in WITHOUT_EFFECT
@@ -64,11 +67,13 @@ FORMS = [
 ]
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize(("arguments", "expected"), FORMS)
 def test_forms(arguments, expected):
     assert parse_flags(arguments) == Flags(**expected)
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize(
     ("arguments", "unknown"),
     [
@@ -83,12 +88,26 @@ def test_unknown_flags_are_said_and_passed_over(arguments, unknown, capsys):
     assert capsys.readouterr().err.splitlines() == [f"unknown argument: {argument}" for argument in unknown]
 
 
+@pytest.mark.embedded
+@pytest.mark.parametrize(
+    "argument",
+    ["--port=70000", "--port=-1", "--rest_api_port=70000", "--rest_api_port=-2"]
+    + ["--rest_api_num_threads=0", "--grpc_max_threads=0", "--grpc_max_threads=-4"],
+)
+def test_values_out_of_range(argument):
+    name, _, value = argument.removeprefix("--").partition("=")
+    with pytest.raises(FlagError, match=f"The flag {name} is {value}; expected"):
+        parse_flags([argument])
+
+
+@pytest.mark.embedded
 @pytest.mark.parametrize("argument", ["--port=x", "--port=", "--enable_batching=maybe", "--rest_api_timeout_in_ms=1s"])
 def test_values_of_the_wrong_type(argument):
     with pytest.raises(FlagError, match="Couldn't interpret value"):
         parse_flags([argument])
 
 
+@pytest.mark.embedded
 def test_parallelism():
     def threads(**flags):
         config = Loader(Flags(**flags), Metrics())._session_config
@@ -102,6 +121,7 @@ def test_parallelism():
         threads(tensorflow_session_parallelism=3, tensorflow_intra_op_parallelism=2, tensorflow_inter_op_parallelism=1)
 
 
+@pytest.mark.embedded
 def test_rest_port_must_differ(serve, shelf, tmp_path, caplog):
     """Sec. 10 and 15: REST is left out then, and the server goes on."""
     shelf.put(tmp_path, 1)
@@ -115,6 +135,14 @@ def test_rest_port_must_differ(serve, shelf, tmp_path, caplog):
 
 
 def test_saved_model_tags(serve, shelf, tmp_path):
+    """Sec. 3: `tagged` is saved for serve and gpu."""
+    shelf.put(tmp_path / "tagged", 1, "tagged")
+    with serve(model_base_path=tmp_path / "tagged", saved_model_tags="gpu,serve") as caller:
+        assert caller.half() == (4.0, 1)
+
+
+@pytest.mark.embedded
+def test_saved_model_tags_that_no_graph_has(serve, shelf, tmp_path):
     shelf.put(tmp_path, 1)
     with (
         pytest.raises(ServingError, match="1 servable\\(s\\) did not become available"),

@@ -1,5 +1,9 @@
-"""Beyond the list: whatever a caller sends, it is told what is wrong with it; the server's failures are for its log."""
+"""Beyond the list: whatever a caller sends, it is told what is wrong with it; the server's failures are for its log.
 
+All but a few put it to the server's own functions, which is quicker than through the ports.
+"""
+
+import http.client
 import json
 
 import grpc
@@ -13,6 +17,7 @@ from serving.server.inference import classify, multi_inference, regress
 from serving.server.predict import predict
 from serving.server.rest_api import EmptyBadRequest
 
+PREDICT = "/v1/models/default:predict"
 OF_CALLERS = {
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.FAILED_PRECONDITION,
@@ -21,22 +26,24 @@ OF_CALLERS = {
     grpc.StatusCode.OUT_OF_RANGE,
 }
 SIGNATURES = ["", "two", "count", "text", "matrix", "same", "variable", "classify_both", "regress_flat", "no", "É"]
+#: Half a character, as JSON can spell it; the last two are one whole.
+HALVES = ["\ud800", "x\udfff", "\udc00\ud800", "\ud83d\ude00"]
 LEAVES = (
     st.none()
     | st.booleans()
     | st.integers(-(2**70), 2**70)
     | st.floats()
     | st.text(max_size=3)
-    | st.sampled_from([{"b64": "YQ=="}, {"b64": "*"}, {"b64": 1}, {}])
+    | st.sampled_from([{"b64": "YQ=="}, {"b64": "*"}, {"b64": 1}, {}, *HALVES])
 )
 VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3), max_leaves=5)
 NAMED = st.dictionaries(
-    st.sampled_from(["x", "x2", "a", "b", "n", "s", "m", "words", "length", "é"]), VALUES, max_size=3
+    st.sampled_from(["x", "x2", "a", "b", "n", "s", "m", "words", "length", "é", *HALVES]), VALUES, max_size=3
 )
 DOCUMENTS = st.fixed_dictionaries(
     {},
     optional={
-        "signature_name": st.sampled_from(SIGNATURES) | VALUES,
+        "signature_name": st.sampled_from([*SIGNATURES, *HALVES]) | VALUES,
         "instances": VALUES | st.lists(NAMED, max_size=3),
         "inputs": VALUES | NAMED,
         "examples": VALUES | st.lists(NAMED, max_size=3),
@@ -135,7 +142,89 @@ def test_a_failure_of_the_server_itself_tells_no_secrets(standard, monkeypatch, 
     assert "/secret/path" in caplog.text
 
 
-@pytest.mark.parametrize("path", ["/v1/models/" + "a" * 60_000 + ":predict", "/v1/models/default:predict"])
-def test_long_paths_and_headers(standard, path):
-    status, _, _ = standard.http(path, {"instances": [2.0]}, headers={"X-Long": "a" * 60_000})
-    assert status in (404, 414, 200)
+LONG = [
+    ("/v1/models/" + "a" * 60_000 + ":predict", 10, 404),
+    ("/v1/models/" + "a" * 70_000 + ":predict", 10, 414),
+    (PREDICT, 60_000, 200),
+    (PREDICT, 70_000, 431),
+]
+
+
+@pytest.mark.parametrize(("path", "header", "expected"), LONG, ids=["path", "longer path", "header", "longer header"])
+def test_long_paths_and_headers(standard, path, header, expected):
+    connection = http.client.HTTPConnection("127.0.0.1", standard.server.rest_port, timeout=30)
+    connection.request("POST", path, b'{"instances": [2.0]}', {"X-Long": "a" * header})
+    assert connection.getresponse().status == expected
+    connection.close()
+
+
+def test_halves_of_characters_are_no_json(standard):
+    for body in (b'{"instances": [{"\\ud800": 1}]}', b'{"signature_name": "\\udfff", "instances": [1]}'):
+        at = body.index(b"\\")
+        expected = f"JSON Parse error: The surrogate pair in string is invalid. at offset: {at}"
+        for method in ("predict", "classify", "regress"):
+            assert standard.rest(f"/v1/models/default:{method}", body) == (400, expected)
+    whole = b'{"signature_name": "text", "instances": ["\\ud83d\\ude00 \\\\ud800"]}'
+    answer = standard.rest("/v1/models/kinds:predict", whole)[1]["predictions"]
+    assert answer[0]["s"] == "\N{GRINNING FACE} \\ud800!"
+
+
+def test_deep_documents_are_refused(standard):
+    """Up to where Python's own recursion ends, and beyond."""
+    for depth in (50, *range(960, 1000, 3), 100_000):
+        deep = "[" * depth + "]" * depth
+        for body in (f'{{"signature_name": {deep}}}', f'{{"instances": 1, "x": {deep}}}', f'{{"inputs": {deep}}}'):
+            status, text = standard.rest(PREDICT, body.encode())
+            assert status == 400
+            assert len(text) < 2000
+
+
+@pytest.mark.parametrize("long", ["a" * 3_000_000, ["a"] * 1_000_000], ids=["string", "list"])
+def test_errors_quote_the_beginning_of_what_is_wrong(standard, long):
+    status, text = standard.rest(PREDICT, {"instances": {"x": long}})
+    assert status == 400
+    assert text.startswith('JSON Value: {\n    "instances": {\n        "x": ')
+    assert text.endswith("...TRUNCATED Excepting 'instances' to be an list/array")
+    assert len(text) < 1200
+
+
+MODEL = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(["m", "n", "", "é"]),
+        "base_path": st.sampled_from(
+            ["/", "/x\0", "/é", "s3://bucket/m", "/" + "a" * 300, "/dev/null", "relative", ""]
+        ),
+    },
+    optional={
+        "model_version_policy": st.sampled_from([{"all": {}}, {"latest": {"num_versions": 2}}, {"specific": {}}]),
+        "version_labels": st.dictionaries(st.sampled_from(["", "stable", "é"]), st.integers(-1, 2), max_size=2),
+    },
+)
+
+
+@pytest.fixture(scope="module")
+def reloaded(serve, shelf, tmp_path_factory):
+    base = tmp_path_factory.mktemp("reloaded")
+    shelf.put(base, 1)
+    with serve(model_base_path=base) as caller:
+        yield caller
+
+
+@settings(max_examples=60)
+@given(st.lists(MODEL, max_size=3))
+def test_configurations(reloaded, models):
+    """Nothing is waited for here."""
+    check(reloaded.server.models.reload, reloaded.reload_request(*models).config, lambda: False)
+
+
+def test_no_configuration_ends_the_hot_swap(serve, shelf, tmp_path, wait_for):
+    served = {"name": "default", "base_path": str(tmp_path)}
+    shelf.put(tmp_path, 1)
+    with serve(model_base_path=tmp_path) as caller:
+        for number, base_path in enumerate(["/x\0", "/a\0/b", "s3://bucket/m", "/" + "a" * 5000, "/dev/null"]):
+            request = caller.reload_request(served, {"name": f"odd {number}", "base_path": base_path})
+            call = caller.model.HandleReloadConfigRequest
+            assert caller.error(call, request, timeout=0.5)[0] == "DEADLINE_EXCEEDED"
+        caller.reload(served)
+        shelf.put(tmp_path, 2, "half_plus_three")
+        wait_for(lambda: caller.half() == (4.0, 2))
