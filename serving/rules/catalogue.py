@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from serving.review.entry import ITEM_ID
 from serving.rules import catalogue_table
 from serving.rules.catalogue_table import CatalogueError
 from serving.rules.snapshot import FIRST_SEEN, IN_STOCK, NUMBERS, REGIONS, Snapshot
 
-#: Fields that rules may name, beside further text columns: of every item, and derived from `first_seen`.
-ITEM_ID, AGE_DAYS = "item_id", "age_days"
+#: A field that rules may name and no column has: days since `first_seen`.
+AGE_DAYS = "age_days"
 
 
 class Catalogue:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from models import features
+from serving.review.entry import ITEM_ID
 from serving.rules.candidates import Candidates
-from serving.rules.catalogue import AGE_DAYS, ITEM_ID
+from serving.rules.catalogue import AGE_DAYS
 from serving.rules.columns import TextColumn
 from serving.rules.reader import Place, as_number, as_section, as_texts
 from serving.rules.snapshot import BRAND, CATEGORY, FIRST_SEEN, MIN_AGE, PRICE
