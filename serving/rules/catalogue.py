@@ -60,8 +60,22 @@ class Catalogue:
         return (ITEM_ID, *(name for name in snapshot.texts if name != REGIONS), *numbers)
 
     def replace(self, snapshot: Snapshot) -> None:
-        """Takes another snapshot in the place of the one that is there, such as that of tomorrow's table."""
+        """Takes another snapshot in the place of the one that is there, such as that of tomorrow's table.
+
+        Items keep their vectors, unless the snapshot brings vectors of its own.
+
+        Raises:
+          CatalogueError: if it lacks a column of the one that is there, which rules may name; then nothing has changed.
+        """
         with self._writing:
+            old = self._snapshot
+            columns = (*old.texts, *old.numbers)
+            missing = [name for name in columns if name not in snapshot.texts and name not in snapshot.numbers]
+            if missing:
+                raise CatalogueError(f"the snapshot has no column `{missing[0]}`; expected {', '.join(columns)}.")
+            if snapshot.vectors is None and old.vectors is not None:
+                rows = np.append(old.rows(snapshot.item_ids), -1)  # new items have none, as the last row has
+                snapshot = dataclasses.replace(snapshot, vectors=old.vectors[rows])
             self._snapshot = snapshot
 
     def update(self, item_id: str, **values: Any) -> None:
