@@ -101,18 +101,19 @@ class Arrangement:
 
     def _choose(self, position: int) -> int | None:
         """A place of the queue."""
-        first = _first(self._open[: self._ranked])
-        if first is not None:
-            chosen = self._mmr.best() if self._mmr is not None and position <= self._diverse else first
-            if chosen is None or chosen == first:
+        first = _first(self._open)
+        if first is not None and first < self._ranked:
+            if self._mmr is None or position > self._diverse or first >= self._mmr.size:
                 return first
-            self._found.promoted.append(int(self._queue[chosen]))
-            return chosen
+            best = self._mmr.best()
+            if best != first:
+                self._found.promoted.append(int(self._queue[best]))
+            return best
         if position <= self._least:
             self._extend(position)
-            fallback = _first(self._open[self._ranked :])
+            fallback = _first(self._open)
             if fallback is not None:
-                return self._ranked + fallback
+                return fallback
         relaxed = _first(self._allowed(position, relaxed=True)[: self._ranked])
         if relaxed is not None and relaxed < self._worst:
             self._hold_back([limit for limit in self._limits if limit.cap.within >= position], relaxed + 1, relaxed)
@@ -123,8 +124,8 @@ class Arrangement:
         place = int(self._queue[at])
         self._found.places.append(place)
         self._worst = max(self._worst, min(at, self._ranked))
-        if self._mmr is not None and at < self._mmr.size:
-            self._mmr.choose(at)
+        if self._mmr is not None and position <= self._diverse:
+            self._mmr.choose(place, at)
         for limit in self._limits:
             if position <= limit.cap.within and (code := limit.count(place)):
                 self._open &= limit.of_queue != code
@@ -148,9 +149,14 @@ class Arrangement:
 
     def _hold_back(self, limits: Sequence[_Limit], end: int, start: int = 0) -> None:
         """Notes what is left of a part of the queue for the caps that are against it."""
-        waiting = (start + np.flatnonzero(self._free[start:end])).tolist() if limits else []
+        limits = [limit for limit in limits if limit.full]
+        if not limits:
+            return
+        waiting = start + self._free[start:end].nonzero()[0]
+        places = self._queue[waiting].tolist()
         for limit in limits:
-            against = [int(self._queue[at]) for at in waiting if int(limit.of_queue[at]) in limit.full]
+            codes = limit.of_queue[waiting].tolist()
+            against = [place for place, code in zip(places, codes, strict=True) if code in limit.full]
             self._found.held_back[limit.cap.name] += against
 
     def _extend(self, position: int) -> None:
