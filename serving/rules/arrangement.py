@@ -101,7 +101,7 @@ class Arrangement:
 
     def _choose(self, position: int) -> int | None:
         """A place of the queue."""
-        first = _first(self._open)
+        first = self._first()
         if first is not None and first < self._ranked:
             if self._mmr is None or position > self._diverse or first >= self._mmr.size:
                 return first
@@ -111,13 +111,24 @@ class Arrangement:
             return best
         if position <= self._least:
             self._extend(position)
-            fallback = _first(self._open)
+            fallback = self._first()
             if fallback is not None:
                 return fallback
-        relaxed = _first(self._allowed(position, relaxed=True)[: self._ranked])
-        if relaxed is not None and relaxed < self._worst:
-            self._hold_back([limit for limit in self._limits if limit.cap.within >= position], relaxed + 1, relaxed)
-        return relaxed
+        relaxed = self._allowed(position, relaxed=True)[: self._ranked].nonzero()[0]
+        if not relaxed.size:
+            return None
+        at = int(relaxed[0])
+        if at < self._worst:
+            self._hold_back([limit for limit in self._limits if limit.cap.within >= position], at + 1, at)
+        return at
+
+    def _first(self) -> int | None:
+        """The first of the queue that may have a place."""
+        if not self._open.size:
+            return None
+        if not self._open[self._front]:
+            self._front = int(self._open.argmax())
+        return self._front if self._open[self._front] else None
 
     def _take(self, at: int, position: int) -> None:
         self._free[at] = self._open[at] = False
@@ -144,6 +155,7 @@ class Arrangement:
     def _reopen(self, position: int) -> None:
         """What may have a place from a position on."""
         self._open = self._allowed(position)
+        self._front = 0  # of the queue, before which nothing is open
         if self._mmr is not None:
             self._mmr.allow(self._open[: self._mmr.size])
 
@@ -195,8 +207,3 @@ class _Limit:
             return 0
         self.full.add(code)
         return code
-
-
-def _first(flags: np.ndarray) -> int | None:
-    at = int(flags.argmax()) if flags.size else 0
-    return at if flags.size and flags[at] else None
