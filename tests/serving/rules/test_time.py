@@ -1,4 +1,4 @@
-"""What an answer costs, as ratios within one process: the machine may be busy, and by turns both sides are disturbed."""
+"""What an answer costs, as ratios within one process: the machine may be busy, and by turns it disturbs both sides."""
 
 import dataclasses
 import pathlib
