@@ -14,7 +14,6 @@ The stages, in this order whatever the order in the file (within a stage the fil
 
 from __future__ import annotations
 
-import functools
 import itertools
 import time
 from collections.abc import Sequence
@@ -40,8 +39,6 @@ from serving.rules.snapshot import BRAND, CATEGORY
 from serving.rules.stop_list import StopList
 
 R = TypeVar("R", bound=Rule)
-#: Makes a ranked item of its four values without a call of Python for each: an answer has hundreds.
-_RANKED_ITEM = functools.partial(tuple.__new__, RankedItem)
 
 
 class Engine:
@@ -249,7 +246,9 @@ class _Application:
             range(1, len(places) + 1),
             map(reasons.get, item_ids, itertools.repeat(())),
         )
-        return Answer(list(map(_RANKED_ITEM, zip(*columns, strict=True))), self._fired.rules())
+        # Without a call of Python for each: an answer has hundreds.
+        items = map(tuple.__new__, itertools.repeat(RankedItem), zip(*columns, strict=True))
+        return Answer(list(items), self._fired.rules())
 
     # --- rules that hold ---------------------------------------------------------------------------------------------
 

@@ -32,23 +32,29 @@ class Likeness:
         if vectors is None:
             self._pool_codes = [column[of_pool] for column in codes]
         else:
-            self._pool_vectors = weight * vectors[of_pool].astype(np.float64)
+            self._pool_vectors = vectors[of_pool].astype(np.float64)
+            self._weighted = weight * self._pool_vectors
         self._size = len(pool)
 
     def extend(self, rows: np.ndarray) -> None:
         """Adds candidates behind those that are there; not to the pool."""
         self._rows = np.concatenate([self._rows, rows])
 
+    def within(self, at: int) -> np.ndarray:
+        """float [n], of each of the pool to one of its own, the one at a place of it."""
+        if self._vectors is not None:
+            return self._weighted.dot(self._pool_vectors[at])
+        return self._shared([column[at] for column in self._pool_codes])
+
     def to(self, place: int) -> np.ndarray:
-        """float [n], of each of the pool to a candidate."""
+        """float [n], of each of the pool to any candidate."""
         row = self._rows[place]
         if self._vectors is not None:
-            return self._pool_vectors.dot(self._vectors[row].astype(np.float64))
-        same = [
-            of_pool == code
-            for of_pool, column in zip(self._pool_codes, self._codes, strict=True)
-            if (code := column[row])
-        ]
+            return self._weighted.dot(self._vectors[row].astype(np.float64))
+        return self._shared([column[row] for column in self._codes])
+
+    def _shared(self, codes: Sequence[int]) -> np.ndarray:
+        same = [column == code for column, code in zip(self._pool_codes, codes, strict=True) if code]
         if not same:
             return np.zeros(self._size)
         return np.add.reduce(same, axis=0, dtype=float) * (self._weight / len(self._codes))
@@ -73,7 +79,7 @@ class MarginalRelevance:
         self._allowed = relevance.copy()  # minus infinity for what may not be chosen
         self._value = np.empty(self.size)
         for place in chosen:
-            self._count(place)
+            np.maximum(self._nearest, likeness.to(place), out=self._nearest)
 
     def allow(self, allowed: np.ndarray) -> None:
         """From now on only those that bool [pool] says may be chosen."""
@@ -87,10 +93,8 @@ class MarginalRelevance:
         """Counts a candidate as chosen, the one at a place of the pool or, from `size` on, one from outside of it."""
         if at < self.size:
             self._allowed[at] = -np.inf
-        self._count(place)
-
-    def _count(self, place: int) -> None:
-        np.maximum(self._nearest, self.likeness.to(place), out=self._nearest)
+        alike = self.likeness.within(at) if at < self.size else self.likeness.to(place)
+        np.maximum(self._nearest, alike, out=self._nearest)
 
 
 def to_unit(values: np.ndarray) -> np.ndarray:

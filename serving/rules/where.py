@@ -48,7 +48,9 @@ class Where:
             parts.append(self._table(name, candidates.snapshot.texts[name])[candidates.codes(name)])
         for name, (least, most) in self.numbers.items():
             values = _numbers(candidates, name, now)
-            parts.append((values >= least) & (values <= most))
+            parts.append(values <= most)
+            if least > -np.inf:
+                parts.append(values >= least)
         return functools.reduce(np.logical_and, parts) if parts else np.ones(len(candidates), bool)
 
     def unknown_values(self, columns: Mapping[str, TextColumn]) -> list[tuple[str, str]]:
