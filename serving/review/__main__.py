@@ -4,8 +4,8 @@
     python -m serving.review ban --dir DIR --item i000176 --reason "a copy" --by anna
     python -m serving.review scan --dir DIR --rules configs/serving/rules.yaml --items items.csv
 
-`scan` puts into the queue what `review_if` of the rules is about. What cannot be done ends in one sentence and exit
-code 1.
+DIR is there already; for a new queue, make it. `scan` puts into the queue what `review_if` of the rules is about. What
+cannot be done ends in one sentence and exit code 1.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from serving.review.entry import Entry
 from serving.review.queue import ReviewQueue
-from serving.review.state import Entry, ReviewError
+from serving.review.state import ReviewError
 
 _SHOWN = 20
 _DONE = {"approve": "approved", "ban": "banned", "unban": "no longer banned"}
@@ -28,8 +29,9 @@ _DONE = {"approve": "approved", "ban": "banned", "unban": "no longer banned"}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code."""
     options = _parser().parse_args(arguments)
-    queue = ReviewQueue(options.dir)
     try:
+        queue = ReviewQueue(options.dir)
+        is_new = not queue.path.exists()
         if options.command == "list":
             _print_waiting(queue)
         elif options.command == "history":
@@ -39,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             getattr(queue, options.command)(options.item, options.reason, by=options.by)
             print(f"{options.item} is {_DONE[options.command]}.")
+        if is_new:
+            print(f"{queue.path} {'is new' if queue.path.exists() else 'is not there yet'}.")
     except ReviewError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -76,10 +80,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _scan(queue: ReviewQueue, options: argparse.Namespace) -> None:
     # Here, so that a ban does not wait for pandas.
-    from serving.review.scan import TITLE, needs_titles, scan
     from serving.rules.catalogue import Catalogue
     from serving.rules.catalogue_table import CatalogueError
     from serving.rules.reader import RulesError
+    from serving.rules.review_scan import TITLE, needs_titles, scan
     from serving.rules.rule_set import RuleSet
     from serving.rules.where import STANDARD_FIELDS
 

@@ -10,11 +10,13 @@ import pathlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
-from serving.review.state import Entry, ReviewError, ReviewState
-from serving.rules import forbidden
+from serving.review.entry import ACTION, ACTIONS, Entry, parse_line
+from serving.review.state import ReviewError, ReviewState
 
 FILE = "journal.jsonl"
+T = TypeVar("T")
 
 
 class Journal:
@@ -26,20 +28,25 @@ class Journal:
     it, and the next append removes it.
 
     Args:
-      folder: of the journal; made by the first append.
+      folder: of the journal; one that is not there is not made, so that a mistyped one is not taken for a new queue.
 
     Attributes:
-      path: of its file.
-      entries: those that have been read, oldest first.
+      path: of its file, made by the first append.
+
+    Raises:
+      ReviewError: if the folder cannot be used.
     """
 
     def __init__(self, folder: pathlib.Path) -> None:
+        try:
+            os.scandir(folder).close()
+        except OSError as error:
+            raise ReviewError(
+                f"{folder}: cannot be used ({error.strerror}); expected the review queue's folder, made beforehand."
+            ) from None
         self.path = folder / FILE
-        self.entries: list[Entry] = []
         self._reading = threading.RLock()
-        self._state = ReviewState()
-        self._lines = self._offset = 0
-        self._inode = -1
+        self._forget()
 
     def append(self, make: Callable[[ReviewState], list[Entry]]) -> list[Entry]:
         """Appends what `make` answers to the state that all entries up to now come to, which no other writer changes.
@@ -56,7 +63,7 @@ class Journal:
         """
         try:
             with self._reading, self._locked() as descriptor:
-                state = self.read()
+                state = self._followed()
                 entries = make(state)
                 for entry in entries:
                     state.after(entry.action, entry.item_id)
@@ -67,23 +74,38 @@ class Journal:
                 f"{self.path}: cannot be written ({error.strerror}); expected a place for the journal."
             ) from None
 
-    def read(self) -> ReviewState:
-        """What all entries come to, which the next reading changes in its place; `entries` has them, oldest first.
+    def read(self, make: Callable[[ReviewState], T]) -> T:
+        """What a function makes of the state that all entries come to, which changes after it has returned.
 
         Raises:
           ReviewError: if a line cannot be read, or says what could not have been done.
         """
         with self._reading:
-            for line in self._new_lines():
-                entry = self._parsed(line, self._lines + 1)
-                try:
-                    self._state.add(entry)
-                except ReviewError as error:
-                    raise ReviewError(f"{self.path}: line {self._lines + 1}: {entry.action}: {error}") from None
-                self.entries.append(entry)
-                self._lines += 1
-                self._offset += len(line) + 1
-            return self._state
+            return make(self._followed())
+
+    def entries(self) -> list[Entry]:
+        """All entries, oldest first, read anew: who follows a journal for years does not keep what it has read.
+
+        Raises:
+          ReviewError: as `read`.
+        """
+        return list(Journal(self.path.parent)._new_entries())
+
+    def _followed(self) -> ReviewState:
+        for _ in self._new_entries():
+            pass
+        return self._state
+
+    def _new_entries(self) -> Iterator[Entry]:
+        for line in self._new_lines():
+            entry = self._parsed(line, self._lines + 1)
+            try:
+                self._state.add(entry)
+            except ReviewError as error:
+                raise ReviewError(f"{self.path}: line {self._lines + 1}: {entry.action}: {error}") from None
+            self._lines += 1
+            self._offset += len(line) + 1
+            yield entry
 
     def _new_lines(self) -> list[bytes]:
         """Whole lines behind those that have been read."""
@@ -102,37 +124,37 @@ class Journal:
             raise ReviewError(f"{self.path}: cannot be read ({error.strerror}); expected the journal.") from None
 
     def _forget(self) -> None:
-        self.entries = []
         self._state = ReviewState()
         self._lines = self._offset = 0
         self._inode = -1
 
     def _parsed(self, line: bytes, number: int) -> Entry:
         try:
-            values = forbidden.parse_line(line.decode("utf-8"))
+            values = parse_line(line.decode("utf-8"))
             missing = [field.name for field in dataclasses.fields(Entry) if field.name not in values]
             if missing:
                 raise ValueError(f"has no `{missing[0]}`; expected an entry of the review queue")
-            if values[forbidden.ACTION] not in forbidden.ACTIONS:
-                raise ValueError(
-                    f"has the action {values[forbidden.ACTION]!r}; expected {', '.join(forbidden.ACTIONS)}"
-                )
+            if values[ACTION] not in ACTIONS:
+                raise ValueError(f"has the action {values[ACTION]!r}; expected {', '.join(ACTIONS)}")
         except ValueError as error:  # of the encoding, too
             raise ReviewError(f"{self.path}: line {number} {error}.") from None
         return Entry(**values)
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
-        is_new = not self.path.exists()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)  # given back when the file is closed
-            if is_new:
-                _sync_folder(self.path.parent)
-            yield descriptor
-        finally:
-            os.close(descriptor)
+        """A descriptor of the journal, which no other writer has meanwhile."""
+        while True:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)  # given back when the file is closed
+                if _is_file(descriptor, self.path):
+                    if not os.fstat(descriptor).st_size:  # perhaps new: its name must last as long as what is in it
+                        _sync_folder(self.path.parent)
+                    yield descriptor
+                    return
+                # Another file was put in its place while the lock was waited for.
+            finally:
+                os.close(descriptor)
 
     def _write(self, descriptor: int, entries: list[Entry]) -> None:
         if os.fstat(descriptor).st_size > self._offset:  # a line that was cut off
@@ -146,6 +168,16 @@ class Journal:
         except OSError:
             os.ftruncate(descriptor, self._offset)
             raise
+
+
+def _is_file(descriptor: int, path: pathlib.Path) -> bool:
+    """Whether an open file is the one that a path names."""
+    try:
+        named = path.stat()
+    except FileNotFoundError:
+        return False
+    found = os.fstat(descriptor)
+    return (found.st_dev, found.st_ino) == (named.st_dev, named.st_ino)
 
 
 def _sync_folder(folder: pathlib.Path) -> None:

@@ -6,9 +6,9 @@ import datetime
 import pathlib
 from collections.abc import Iterable
 
+from serving.review.entry import APPROVE, BAN, BY, FLAG, ITEM_ID, REASON, UNBAN, Entry
 from serving.review.journal import Journal
-from serving.review.state import BANNED, WAITING, Entry, ReviewError, ReviewState
-from serving.rules.forbidden import APPROVE, BAN, FLAG, UNBAN
+from serving.review.state import BANNED, ReviewError, ReviewState
 
 
 class ReviewQueue:
@@ -17,10 +17,10 @@ class ReviewQueue:
     What is banned is forbidden in every answer from the engine's next look at the journal on.
 
     Args:
-      folder: of the journal; made when something is first written.
+      folder: of the journal, which is there already.
 
     Raises:
-      ReviewError: from every method, if the journal cannot be used or the action is refused.
+      ReviewError: if the folder cannot be used; from every method, if the journal cannot or the action is refused.
 
     Example:
       queue = ReviewQueue("review")
@@ -76,23 +76,15 @@ class ReviewQueue:
 
     def waiting(self) -> dict[str, list[Entry]]:
         """Items that wait, the longest first -> what was said of them since they were last decided on."""
-        statuses = self._journal.read().statuses
-        found: dict[str, list[Entry]] = {}
-        for entry in self._journal.entries:
-            if entry.action != FLAG:
-                found.pop(entry.item_id, None)
-            elif statuses[entry.item_id] == WAITING:
-                found.setdefault(entry.item_id, []).append(entry)
-        return found
+        return self._journal.read(lambda state: {item_id: list(entries) for item_id, entries in state.waiting.items()})
 
     def banned(self) -> frozenset[str]:
         """Items that are forbidden by now."""
-        return self._journal.read().with_status(BANNED)
+        return self._journal.read(lambda state: state.with_status(BANNED))
 
     def history(self, item_id: str | None = None) -> list[Entry]:
         """All that was ever said and done, oldest first; of one item, or of all."""
-        self._journal.read()
-        return [entry for entry in self._journal.entries if item_id in (None, entry.item_id)]
+        return [entry for entry in self._journal.entries() if item_id in (None, entry.item_id)]
 
     def _append(self, action: str, item_id: str, reason: str, by: str) -> None:
         self._journal.append(lambda state: [Entry(_now(), action, *_checked(item_id, reason, by))])
@@ -102,6 +94,11 @@ def _checked(item_id: str, reason: str, by: str) -> tuple[str, str, str]:
     item_id, reason, by = item_id.strip(), reason.strip(), by.strip()
     if not item_id or not by:
         raise ReviewError(f"the item is {item_id!r} and `by` {by!r}; expected both.")
+    for name, value in ((ITEM_ID, item_id), (REASON, reason), (BY, by)):
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:  # half a character, as from an argument in another encoding
+            raise ReviewError(f"`{name}` is {value!r}; expected a text that UTF-8 can write.") from None
     return item_id, reason, by
 
 

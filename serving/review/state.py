@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from serving.rules.forbidden import APPROVE, BAN, FLAG, UNBAN
+from serving.review.entry import APPROVE, BAN, FLAG, UNBAN, Entry
 
 #: What an item may be; one that was never named is none of them.
 WAITING, APPROVED, BANNED = "waiting", "approved", "banned"
@@ -12,25 +10,6 @@ WAITING, APPROVED, BANNED = "waiting", "approved", "banned"
 
 class ReviewError(ValueError):
     """What cannot be done to an item, or a journal that cannot be read; the message is one sentence."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One line of the journal.
-
-    Attributes:
-      time: when, ISO 8601, UTC.
-      action: `flag`, `approve`, `ban` or `unban`.
-      item_id: of the item.
-      reason: why, "" if nobody said.
-      by: a person, or the source that flagged.
-    """
-
-    time: str
-    action: str
-    item_id: str
-    reason: str
-    by: str
 
 
 class ReviewState:
@@ -46,6 +25,8 @@ class ReviewState:
 
     def __init__(self) -> None:
         self.statuses: dict[str, str] = {}
+        # Those that wait, the longest first -> what was said of them since they were last decided on.
+        self.waiting: dict[str, list[Entry]] = {}
         self.flagged: set[tuple[str, str]] = set()  # (item, by) of every flag there ever was
 
     def after(self, action: str, item_id: str) -> str:
@@ -73,9 +54,13 @@ class ReviewState:
         Raises:
           ReviewError: if it could not have been made.
         """
-        self.statuses[entry.item_id] = self.after(entry.action, entry.item_id)
+        status = self.statuses[entry.item_id] = self.after(entry.action, entry.item_id)
         if entry.action == FLAG:
             self.flagged.add((entry.item_id, entry.by))
+        if status == WAITING:
+            self.waiting.setdefault(entry.item_id, []).append(entry)
+        else:
+            self.waiting.pop(entry.item_id, None)
 
     def with_status(self, status: str) -> frozenset[str]:
         """The items that have a status."""

@@ -63,7 +63,7 @@ class Answer:
 
     Attributes:
       items: in order.
-      fired: in the order of the stages.
+      fired: in the order of the stages, whenever they were run; within a stage the file's order counts.
     """
 
     items: list[RankedItem]

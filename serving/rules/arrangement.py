@@ -101,30 +101,42 @@ class Arrangement:
 
     def _choose(self, position: int) -> int | None:
         """A place of the queue."""
-        first = _first(self._open[: self._ranked])
-        if first is not None:
-            chosen = self._mmr.best() if self._mmr is not None and position <= self._diverse else first
-            if chosen is None or chosen == first:
+        first = self._first()
+        if first is not None and first < self._ranked:
+            if self._mmr is None or position > self._diverse or first >= self._mmr.size:
                 return first
-            self._found.promoted.append(int(self._queue[chosen]))
-            return chosen
+            best = self._mmr.best()
+            if best != first:
+                self._found.promoted.append(int(self._queue[best]))
+            return best
         if position <= self._least:
             self._extend(position)
-            fallback = _first(self._open[self._ranked :])
+            fallback = self._first()
             if fallback is not None:
-                return self._ranked + fallback
-        relaxed = _first(self._allowed(position, relaxed=True)[: self._ranked])
-        if relaxed is not None and relaxed < self._worst:
-            self._hold_back([limit for limit in self._limits if limit.cap.within >= position], relaxed + 1, relaxed)
-        return relaxed
+                return fallback
+        relaxed = self._allowed(position, relaxed=True)[: self._ranked].nonzero()[0]
+        if not relaxed.size:
+            return None
+        at = int(relaxed[0])
+        if at < self._worst:
+            self._hold_back([limit for limit in self._limits if limit.cap.within >= position], at + 1, at)
+        return at
+
+    def _first(self) -> int | None:
+        """The first of the queue that may have a place."""
+        if not self._open.size:
+            return None
+        if not self._open[self._front]:
+            self._front = int(self._open.argmax())
+        return self._front if self._open[self._front] else None
 
     def _take(self, at: int, position: int) -> None:
         self._free[at] = self._open[at] = False
         place = int(self._queue[at])
         self._found.places.append(place)
         self._worst = max(self._worst, min(at, self._ranked))
-        if self._mmr is not None and at < self._mmr.size:
-            self._mmr.choose(at)
+        if self._mmr is not None and position <= self._diverse:
+            self._mmr.choose(place, at)
         for limit in self._limits:
             if position <= limit.cap.within and (code := limit.count(place)):
                 self._open &= limit.of_queue != code
@@ -143,14 +155,20 @@ class Arrangement:
     def _reopen(self, position: int) -> None:
         """What may have a place from a position on."""
         self._open = self._allowed(position)
+        self._front = 0  # of the queue, before which nothing is open
         if self._mmr is not None:
             self._mmr.allow(self._open[: self._mmr.size])
 
     def _hold_back(self, limits: Sequence[_Limit], end: int, start: int = 0) -> None:
         """Notes what is left of a part of the queue for the caps that are against it."""
-        waiting = (start + np.flatnonzero(self._free[start:end])).tolist() if limits else []
+        limits = [limit for limit in limits if limit.full]
+        if not limits:
+            return
+        waiting = start + self._free[start:end].nonzero()[0]
+        places = self._queue[waiting].tolist()
         for limit in limits:
-            against = [int(self._queue[at]) for at in waiting if int(limit.of_queue[at]) in limit.full]
+            codes = limit.of_queue[waiting].tolist()
+            against = [place for place, code in zip(places, codes, strict=True) if code in limit.full]
             self._found.held_back[limit.cap.name] += against
 
     def _extend(self, position: int) -> None:
@@ -189,8 +207,3 @@ class _Limit:
             return 0
         self.full.add(code)
         return code
-
-
-def _first(flags: np.ndarray) -> int | None:
-    at = int(flags.argmax()) if flags.size else 0
-    return at if flags.size and flags[at] else None

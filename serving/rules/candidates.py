@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 import numpy as np
 
 from serving.rules.snapshot import Snapshot
@@ -43,9 +45,10 @@ class Candidates:
             self._numbers[field] = self.snapshot.numbers[field][self.rows]
         return self._numbers[field]
 
-    def among(self, item_ids: frozenset[str]) -> np.ndarray:
+    def among(self, item_ids: Set[str]) -> np.ndarray:
         """bool [n], whether an item is one of some."""
+        if len(item_ids) > len(self):  # such as all that is forbidden: nothing may walk through them
+            return np.fromiter(map(item_ids.__contains__, self.item_ids), bool, len(self))
         found = np.zeros(len(self), bool)
-        if common := self.places.keys() & item_ids:
-            found[[self.places[item_id] for item_id in common]] = True
+        found[[self.places[item_id] for item_id in item_ids if item_id in self.places]] = True
         return found

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from serving.review.entry import ITEM_ID
 from serving.rules import catalogue_table
 from serving.rules.catalogue_table import CatalogueError
 from serving.rules.snapshot import FIRST_SEEN, IN_STOCK, NUMBERS, REGIONS, Snapshot
 
-#: Fields that rules may name, beside further text columns: of every item, and derived from `first_seen`.
-ITEM_ID, AGE_DAYS = "item_id", "age_days"
+#: A field that rules may name and no column has: days since `first_seen`.
+AGE_DAYS = "age_days"
 
 
 class Catalogue:
@@ -59,8 +60,22 @@ class Catalogue:
         return (ITEM_ID, *(name for name in snapshot.texts if name != REGIONS), *numbers)
 
     def replace(self, snapshot: Snapshot) -> None:
-        """Takes another snapshot in the place of the one that is there, such as that of tomorrow's table."""
+        """Takes another snapshot in the place of the one that is there, such as that of tomorrow's table.
+
+        Items keep their vectors, unless the snapshot brings vectors of its own.
+
+        Raises:
+          CatalogueError: if it lacks a column of the one that is there, which rules may name; then nothing has changed.
+        """
         with self._writing:
+            old = self._snapshot
+            columns = (*old.texts, *old.numbers)
+            missing = [name for name in columns if name not in snapshot.texts and name not in snapshot.numbers]
+            if missing:
+                raise CatalogueError(f"the snapshot has no column `{missing[0]}`; expected {', '.join(columns)}.")
+            if snapshot.vectors is None and old.vectors is not None:
+                rows = np.append(old.rows(snapshot.item_ids), -1)  # new items have none, as the last row has
+                snapshot = dataclasses.replace(snapshot, vectors=old.vectors[rows])
             self._snapshot = snapshot
 
     def update(self, item_id: str, **values: Any) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from serving.review.entry import ITEM_ID
 from serving.rules.columns import REGION_SEPARATOR
 from serving.rules.snapshot import BRAND, CATEGORY, FIRST_SEEN, MIN_AGE, NUMBERS, PRICE, REGIONS, Snapshot
 
-ITEM_ID, STOCK = "item_id", "stock"
+STOCK = "stock"
 _MISSING = ("", "nan", "none", "null", "<na>", "nat")
 _TRUE, _FALSE = ("true", "yes"), ("false", "no")
 #: Numbers from here on are milliseconds.

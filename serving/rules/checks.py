@@ -7,7 +7,8 @@ import pathlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from serving.rules.catalogue import ITEM_ID
+from serving.review.entry import ITEM_ID
+from serving.rules.condition import met_at_once
 from serving.rules.kinds import TOO_FEW, Boost, Cap, Fallback, Mmr, Pin, Region, Rule
 from serving.rules.reader import Place, RulesError
 from serving.rules.snapshot import Snapshot
@@ -121,15 +122,15 @@ def check_pins_against_caps(rules: Sequence[Rule], snapshot: Snapshot, origin: s
         column = snapshot.texts[cap.by]
         of_value: dict[int, list[Pin]] = {}
         for pin in rules:
-            if isinstance(pin, Pin) and pin.position <= cap.within and pin.when.may_meet(cap.when):
+            if isinstance(pin, Pin) and pin.position <= cap.within:
                 code = int(column.codes[snapshot.index.get(pin.item, -1)])
                 if code:
                     of_value.setdefault(code, []).append(pin)
         for code, pins in of_value.items():
-            for some in itertools.combinations(pins, cap.at_most + 1):
-                if all(one.when.may_meet(other.when) for one, other in itertools.combinations(some, 2)):
-                    names = ", ".join(f"`{pin.name}`" for pin in some)
-                    raise RulesError(
-                        f"{origin}: rule `{cap.name}`: allows {cap.at_most} of {cap.by} {column.names[code]!r} within "
-                        f"the first {cap.within} items, and {names} pin {len(some)} there; expected room for the pins."
-                    )
+            some = met_at_once(cap.when, [pin.when for pin in pins], cap.at_most + 1)
+            if some is not None:
+                names = ", ".join(f"`{pins[at].name}`" for at in some)
+                raise RulesError(
+                    f"{origin}: rule `{cap.name}`: allows {cap.at_most} of {cap.by} {column.names[code]!r} within "
+                    f"the first {cap.within} items, and {names} pin {len(some)} there; expected room for the pins."
+                )

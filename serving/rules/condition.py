@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +46,35 @@ class Condition:
 
 #: Held by every request.
 ALWAYS = Condition()
+
+
+def met_at_once(base: Condition, others: Sequence[Condition], number: int) -> list[int] | None:
+    """Places of so many of the others as one request may meet, and `base` with them; None if there is no such request.
+
+    Tries one moment and one value of each fact after the other, and goes no further where too few are left.
+    """
+    conditions = [base, *others]
+    names = sorted({name for one in conditions for name in one.facts})
+    tried: set[tuple[int, tuple[int, ...]]] = set()
+
+    def search(left: tuple[int, ...], depth: int) -> tuple[int, ...] | None:
+        if (depth, left) in tried or 0 not in left or len(left) <= number:
+            return None
+        tried.add((depth, left))
+        if depth == len(names):
+            return left
+        facts = [conditions[at].facts.get(names[depth]) for at in left]
+        for value in sorted(frozenset().union(*filter(None, facts))) or [""]:
+            some = tuple(at for at, fact in zip(left, facts, strict=True) if fact is None or value in fact)
+            if found := search(some, depth + 1):
+                return found
+        return None
+
+    for moment in sorted({one.start for one in conditions}):
+        found = search(tuple(at for at, one in enumerate(conditions) if one.start <= moment < one.end), 0)
+        if found:
+            return [at - 1 for at in found[1 : number + 1]]
+    return None
 
 
 def read_condition(value: Any, place: Place, name: str, columns: Collection[str]) -> Condition:

@@ -14,7 +14,6 @@ The stages, in this order whatever the order in the file (within a stage the fil
 
 from __future__ import annotations
 
-import functools
 import itertools
 import time
 from collections.abc import Sequence
@@ -40,8 +39,6 @@ from serving.rules.snapshot import BRAND, CATEGORY
 from serving.rules.stop_list import StopList
 
 R = TypeVar("R", bound=Rule)
-#: Makes a ranked item of its four values without a call of Python for each: an answer has hundreds.
-_RANKED_ITEM = functools.partial(tuple.__new__, RankedItem)
 
 
 class Engine:
@@ -98,7 +95,7 @@ class _Application:
         self._plan = engine._plans.get(shopper.arm, engine._plans[""])
         self._snapshot = engine.catalogue.snapshot
         self._stopped = engine._stop_list.get()
-        self._fired = FiredRules()
+        self._fired = FiredRules(self._plan.stages)
 
     def answer(self, ranking: Scored | None, limit: int | None) -> Answer:
         places, scores, is_model = self._ranking(ranking)
@@ -113,6 +110,8 @@ class _Application:
         kept[[*at_pins.values()]] = False
         order = kept[:ranked].nonzero()[0]
         order, values = self._boosted(candidates, order, scores)
+        caps, diverse = self._holding(self._plan.caps), next(iter(self._holding(self._plan.mmr)), None)
+        relevance = self._mmr(diverse, candidates, order, values, at_pins) if diverse and len(order) else None
         fallback = self._fallback(TOO_FEW)
         filled: list[str] = []
 
@@ -121,16 +120,17 @@ class _Application:
             filled.extend(item_id for item_id in self._lists[fallback.list].get() if item_id not in places)
             others = Candidates(dict(zip(filled, range(len(filled)), strict=True)), self._snapshot)
             fit = self._kept(others)
+            if relevance is not None:
+                relevance.likeness.extend(others.rows)
             codes = {cap.by: np.concatenate([candidates.codes(cap.by), others.codes(cap.by)]) for cap in caps}
             return len(candidates) + np.flatnonzero(fit), codes
 
-        caps, diverse = self._holding(self._plan.caps), next(iter(self._holding(self._plan.mmr)), None)
         arranged = Arrangement(
             order,
             at_pins,
             {cap.by: candidates.codes(cap.by) for cap in caps},
             caps,
-            self._mmr(diverse, candidates, order, values, at_pins) if diverse and len(order) else None,
+            relevance,
             diverse.within if diverse else 0,
             fallback.least if fallback else 0,
             more if fallback else None,
@@ -211,13 +211,14 @@ class _Application:
     def _boosted(self, candidates: Candidates, order: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(order after the boosts, their comparable scores)."""
         values = comparable(scores[order], self._settings.scale)
-        boosts = self._holding(self._plan.boosts)
-        for rule in boosts:
+        is_moved = False
+        for rule in self._holding(self._plan.boosts):
             about = rule.where.mask(candidates, self._now)[order].nonzero()[0]
             if about.size:
                 values[about] = boosted(values[about], self._settings.scale, rule.multiply, rule.add)
                 self._touch(rule, order[about].tolist(), candidates.item_ids)
-        if not boosts:
+                is_moved = True
+        if not is_moved:
             return order, values
         by_value = np.argsort(-values, kind="stable")
         return order[by_value], values[by_value]
@@ -229,28 +230,25 @@ class _Application:
     ) -> MarginalRelevance:
         """Over the best candidates; alike by vectors or, where no item has one, by category and brand."""
         pool = order[: rule.pool]
+        snapshot = self._snapshot
+        codes = [snapshot.texts[name].codes for name in (CATEGORY, BRAND)]
+        likeness = Likeness(snapshot.vectors, codes, candidates.rows, pool, 1 - rule.weight)
         near = [place for position, place in pins.items() if position <= rule.within]
-        every = np.append(pool, near).astype(np.int64)
-        vectors = self._snapshot.vectors
-        likeness = Likeness(
-            None if vectors is None else vectors[candidates.rows[every]],
-            [candidates.codes(name)[every] for name in (CATEGORY, BRAND)],
-            len(pool),
-            1 - rule.weight,
-        )
-        return MarginalRelevance(rule.weight * mmr.to_unit(values[: len(pool)]), likeness, len(near))
+        return MarginalRelevance(rule.weight * mmr.to_unit(values[: len(pool)]), likeness, near)
 
     def _answered(self, places: list[int], names: Sequence[str], scores: list[float]) -> Answer:
         reasons = self._fired.reasons()
         score_of = scores + [None] * (len(names) - len(scores))
-        item_ids = list(map(names.__getitem__, places))
+        item_ids = [names[place] for place in places]
         columns = (
             item_ids,
-            map(score_of.__getitem__, places),
+            [score_of[place] for place in places],
             range(1, len(places) + 1),
             map(reasons.get, item_ids, itertools.repeat(())),
         )
-        return Answer(list(map(_RANKED_ITEM, zip(*columns, strict=True))), self._fired.rules())
+        # Without a call of Python for each: an answer has hundreds.
+        items = map(tuple.__new__, itertools.repeat(RankedItem), zip(*columns, strict=True))
+        return Answer(list(items), self._fired.rules())
 
     # --- rules that hold ---------------------------------------------------------------------------------------------
 

@@ -58,7 +58,7 @@ def _already_bought(rule: AlreadyBought, candidates: Candidates, shopper: Shoppe
     since = now - rule.within_days * features.SECONDS_PER_DAY
     lately = shopper.history[bisect.bisect_left(shopper.history, since, key=lambda event: event[2]) :]
     bought = {item_id for item_id, event_type, _ in lately if event_type in rule.event_types}
-    return candidates.among(frozenset(bought)) if bought else None
+    return candidates.among(bought) if bought else None
 
 
 #: Without `where`.

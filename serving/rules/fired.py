@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from serving.rules.answer import FiredRule
 
 
 class FiredRules:
-    """In the order in which rules first fired."""
+    """What fired for one answer.
 
-    def __init__(self) -> None:
+    Args:
+      stages: name of all that can fire -> its place in the order of `rules`.
+    """
+
+    def __init__(self, stages: Mapping[str, int]) -> None:
+        self._stages = stages
         self._found: dict[str, tuple[str, list[str]]] = {}
         self._seen_in_answer: list[str] = []
 
@@ -24,8 +29,9 @@ class FiredRules:
         self._seen_in_answer.append(name)
 
     def rules(self) -> list[FiredRule]:
-        """All of them."""
-        return [FiredRule(name, kind, tuple(item_ids)) for name, (kind, item_ids) in self._found.items()]
+        """All of them, in order."""
+        found = sorted(self._found.items(), key=lambda one: self._stages[one[0]])
+        return [FiredRule(name, kind, tuple(item_ids)) for name, (kind, item_ids) in found]
 
     def reasons(self) -> dict[str, tuple[str, ...]]:
         """Item id -> names of the rules that did something to it."""

@@ -9,16 +9,11 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import pathlib
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-ITEM_ID, REASON, BY, TIME, ACTION = "item_id", "reason", "by", "time", "action"
-KEYS = (ITEM_ID, REASON, BY, TIME, ACTION)
-#: Values of `action`; a line without one forbids its item.
-FLAG, APPROVE, BAN, UNBAN = "flag", "approve", "ban", "unban"
-ACTIONS = (FLAG, APPROVE, BAN, UNBAN)
+from serving.review.entry import ACTION, ACTIONS, BAN, ITEM_ID, UNBAN, checked, parse_line
+
 _JSON_LINES, _CSV = (".jsonl", ".ndjson"), (".csv",)
 
 
@@ -49,7 +44,7 @@ def read_forbidden(path: str | pathlib.Path) -> frozenset[str]:
         raise ForbiddenError(f"{path}: cannot tell its form by its ending; expected .jsonl or .csv.")
     found: dict[str, None] = {}
     for line, entry in _json_lines(path, text) if ending in _JSON_LINES else _csv_lines(path, text):
-        action = entry.get(ACTION) or BAN
+        action = entry.get(ACTION) or BAN  # a line without one forbids its item
         if action == BAN:
             found[entry[ITEM_ID]] = None
         elif action == UNBAN:
@@ -59,32 +54,6 @@ def read_forbidden(path: str | pathlib.Path) -> frozenset[str]:
                 f"{path}: line {line}: `{ACTION}` is {action!r}; expected one of {', '.join(ACTIONS)}."
             )
     return frozenset(found)
-
-
-def parse_line(text: str) -> dict[str, str]:
-    """The entry of one JSON line.
-
-    Raises:
-      ValueError: saying what is wrong with it.
-    """
-    try:
-        entry = json.loads(text)
-    except json.JSONDecodeError:
-        raise ValueError("is not JSON; expected one object a line") from None
-    if not isinstance(entry, dict):
-        raise ValueError(f"holds {type(entry).__name__}; expected one object a line")
-    return _checked(entry)
-
-
-def _checked(entry: Mapping[str, Any]) -> dict[str, str]:
-    for key, value in entry.items():
-        if key not in KEYS:
-            raise ValueError(f"has the unknown key `{key}`; expected {', '.join(KEYS)}")
-        if not isinstance(value, str):
-            raise ValueError(f"has {value!r} as `{key}`; expected a text")
-    if not entry.get(ITEM_ID, "").strip():
-        raise ValueError(f"has no `{ITEM_ID}`; expected the id of an item")
-    return {**entry, ITEM_ID: entry[ITEM_ID].strip()}
 
 
 def _json_lines(path: pathlib.Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
@@ -110,7 +79,7 @@ def _csv_lines(path: pathlib.Path, text: str) -> Iterator[tuple[int, dict[str, s
             try:
                 if len(row) != len(names):
                     raise ValueError(f"has {len(row)} fields; expected {len(names)}")
-                yield reader.line_num, _checked(dict(zip(names, row, strict=True)))
+                yield reader.line_num, checked(dict(zip(names, row, strict=True)))
             except ValueError as error:
                 raise ForbiddenError(f"{path}: line {reader.line_num} {error}.") from None
     except csv.Error as error:

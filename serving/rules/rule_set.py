@@ -26,7 +26,7 @@ class ReviewSettings:
     """The review queue that the rules go with.
 
     Attributes:
-      dir: its folder, counted from the rules' file; "" for none.
+      dir: its folder, which must be there, counted from the rules' file; "" for none.
       pending: `hide` or `show` items that wait for a person.
     """
 

@@ -16,6 +16,8 @@ On each of them a factor above 1 and a summand above 0 never move an item down.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 STANDARD, LOG_PROBABILITY, RANK = "standard", "log_probability", "rank"
@@ -33,21 +35,22 @@ def comparable(scores: np.ndarray, scale: str) -> np.ndarray:
         return scores
     if scale == RANK:
         return 1 - (len(scores) - np.searchsorted(np.sort(scores), scores, side="right")) / len(scores)
-    finite = scores[scores > -np.inf]
+    finite = scores if scores.min() > -np.inf else scores[scores > -np.inf]
     if not finite.size:
         return scores
     if scale == LOG_PROBABILITY:
         most = finite.max()
         return scores - most - np.log(np.exp(finite - most).sum())
-    centred = finite - finite.sum() / finite.size
-    deviation = np.sqrt(centred @ centred / finite.size)
+    mean = finite.sum() / finite.size
+    centred = finite - mean
+    deviation = math.sqrt(centred @ centred / finite.size)
     # Equal numbers may differ in their last bits from their mean.
-    deviation = deviation if deviation > 1e-12 * np.abs(finite).max() else 1.0
-    return (scores - finite.sum() / finite.size) / deviation
+    deviation = deviation if deviation > 1e-12 * abs(mean) else 1.0
+    return (centred if finite is scores else scores - mean) / deviation
 
 
 def boosted(values: np.ndarray, scale: str, multiply: float | None, add: float | None) -> np.ndarray:
     """Values on a scale after a boost by a factor or a summand."""
     if multiply is None:
         return values + (add or 0.0)
-    return values * multiply if scale == RANK else values + np.log(multiply)
+    return values * multiply if scale == RANK else values + math.log(multiply)

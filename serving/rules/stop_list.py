@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
+import logging
 import pathlib
 from typing import NamedTuple
 
 from serving.review.journal import Journal
-from serving.review.state import BANNED, WAITING, ReviewError
+from serving.review.state import BANNED, ReviewError, ReviewState
 from serving.rules.forbidden import ForbiddenError, read_forbidden
 from serving.rules.reader import RulesError
 from serving.rules.rule_set import HIDE, RuleSet
 from serving.rules.watched import Watched
+
+_log = logging.getLogger(__name__)
 
 
 class Stopped(NamedTuple):
@@ -48,11 +51,17 @@ class StopList:
                 (folder,) = rules.paths([settings.review.dir])
                 journal = Journal(folder)
 
+                def stopped(state: ReviewState) -> Stopped:
+                    return Stopped(state.with_status(BANNED), frozenset(state.waiting) if hides else frozenset())
+
                 def follow() -> Stopped:
-                    state = journal.read()
-                    return Stopped(state.with_status(BANNED), state.with_status(WAITING) if hides else frozenset())
+                    return journal.read(stopped)
 
                 nothing = Stopped(frozenset(), frozenset())
+                if not journal.path.exists():
+                    _log.warning(
+                        "%s is not there yet; nothing is stopped by the review queue until it is.", journal.path
+                    )
                 self._parts.append(Watched(journal.path, follow, settings.check_every_ms, missing=nothing))
         except (ForbiddenError, ReviewError) as error:
             raise RulesError(str(error)) from None

@@ -36,7 +36,10 @@ class Watched(Generic[T]):
         self._every = every_ms / 1000
         self._looking = threading.Lock()
         self._failed: str | None = None
-        self._seen = _signature(path)
+        try:
+            self._seen = _signature(path)
+        except OSError:
+            self._seen, missing = None, None  # reading it says what is wrong
         self._value = missing if missing is not None and self._seen is None else read()
         self._next = time.monotonic() + self._every
 
@@ -51,11 +54,11 @@ class Watched(Generic[T]):
         return self._value
 
     def _look(self) -> None:
-        # Before the content: what is written while it is read is seen as another change.
-        signature = _signature(self._path)
-        if signature == self._seen and self._failed is None:
-            return
         try:
+            # Before the content: what is written while it is read is seen as another change.
+            signature = _signature(self._path)
+            if signature == self._seen and self._failed is None:
+                return
             if signature is None:
                 if self._seen is None:
                     return

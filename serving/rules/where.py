@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from models import features
+from serving.review.entry import ITEM_ID
 from serving.rules.candidates import Candidates
-from serving.rules.catalogue import AGE_DAYS, ITEM_ID
+from serving.rules.catalogue import AGE_DAYS
 from serving.rules.columns import TextColumn
 from serving.rules.reader import Place, as_number, as_section, as_texts
 from serving.rules.snapshot import BRAND, CATEGORY, FIRST_SEEN, MIN_AGE, PRICE
@@ -47,7 +48,9 @@ class Where:
             parts.append(self._table(name, candidates.snapshot.texts[name])[candidates.codes(name)])
         for name, (least, most) in self.numbers.items():
             values = _numbers(candidates, name, now)
-            parts.append((values >= least) & (values <= most))
+            parts.append(values <= most)
+            if least > -np.inf:
+                parts.append(values >= least)
         return functools.reduce(np.logical_and, parts) if parts else np.ones(len(candidates), bool)
 
     def unknown_values(self, columns: Mapping[str, TextColumn]) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """The review commands, and that what they decide is in the next answer of an engine that runs on."""
 
+import ast
 import pathlib
 import subprocess
 import sys
@@ -44,6 +45,7 @@ review_if:
 def shop(tmp_path):
     """Makes an engine over a review queue in tmp_path/queue."""
     (tmp_path / "items.csv").write_text(ITEMS, encoding="utf-8")
+    (tmp_path / "queue").mkdir()
 
     def made(pending):
         path = tmp_path / "rules.yaml"
@@ -93,7 +95,8 @@ def test_a_ban_by_another_process(shop, tmp_path):
     command = [sys.executable, "-m", "serving.review", "ban", "--dir", str(tmp_path / "queue")]
     command += ["--item", "tea", "--reason", "高仿", "--by", "anna"]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert (found.returncode, found.stdout, found.stderr) == (0, "tea is banned.\n", "")
+    said = f"tea is banned.\n{tmp_path / 'queue' / 'journal.jsonl'} is new.\n"
+    assert (found.returncode, found.stdout, found.stderr) == (0, said, "")
     assert "tea" not in answer(engine).item_ids
 
 
@@ -114,9 +117,18 @@ def test_a_ban_is_not_seen_before_the_next_look(shop, tmp_path, monkeypatch):
 
 
 def test_a_journal_that_cannot_be_read_stops_the_start(shop, tmp_path):
-    (tmp_path / "queue").mkdir()
     (tmp_path / "queue" / "journal.jsonl").write_text("{\n")
     with pytest.raises(RulesError, match=r"journal\.jsonl: line 1 is not JSON"):
+        shop("hide")
+
+
+def test_a_queue_whose_folder_is_not_there_stops_the_start(shop, tmp_path, caplog):
+    shop("hide")
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path / 'queue' / 'journal.jsonl'} is not there yet; nothing is stopped by the review queue until it is."
+    ]
+    (tmp_path / "queue").rmdir()
+    with pytest.raises(RulesError, match=r"queue: cannot be used \(No such file or directory\); expected the review"):
         shop("hide")
 
 
@@ -138,6 +150,9 @@ def test_scan_flags_each_item_once(shop, review, tmp_path):
         "rifle",
         "bag",
         "watch",
+        str(tmp_path / "queue" / "journal.jsonl"),
+        "is",
+        "new.",
     ]
     assert answer(engine).item_ids == ["tea"]
     waiting = ReviewQueue(tmp_path / "queue").waiting()
@@ -155,7 +170,7 @@ def test_scan_flags_each_item_once(shop, review, tmp_path):
 def test_list_and_history(tmp_path, capsys):
     queue = ReviewQueue(tmp_path)
     assert main(["list", "--dir", str(tmp_path)]) == 0
-    assert capsys.readouterr().out == "No item waits.\n"
+    assert capsys.readouterr().out == f"No item waits.\n{queue.path} is not there yet.\n"
     queue.flag("tea", "too green", "support")
     queue.flag("pot", "brittle [red]", "support")
     queue.ban("pot", "broke", by="anna")
@@ -179,6 +194,12 @@ def test_list_and_history(tmp_path, capsys):
             ["scan", "--rules", "none.yaml", "--items", "none.csv"],
             "none.yaml: cannot be read (No such file or directory)",
         ),
+        (["list", "--dir", "none"], "none: cannot be used (No such file or directory); expected the review queue's"),
+        (
+            ["ban", "--item", "tea", "--reason", "bad", "--by", "anna", "--dir", "none"],
+            "none: cannot be used (No such file or directory); expected the review queue's folder, made beforehand.",
+        ),
+        (["ban", "--item", "t\udce9", "--reason", "bad", "--by", "anna"], r"`item_id` is 't\udce9'; expected a text"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(tmp_path, capsys, arguments, says):
@@ -204,6 +225,16 @@ def test_scan_needs_something_to_look_for_and_titles_for_words(shop, tmp_path, c
     (tmp_path / "rules.yaml").write_text("rules: []")
     assert main(arguments) == 1
     assert "rules.yaml: has no `review_if`; expected what is to be looked for." in capsys.readouterr().err
+
+
+def test_the_queue_knows_nothing_of_rules():
+    """They know it; what joins the two is the command line."""
+    for path in (ROOT / "serving" / "review").glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        modules = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        modules += [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+        known = {name for name in modules if name.startswith("serving.rules")}
+        assert bool(known) == (path.name == "__main__.py"), f"{path.name} imports {sorted(known)}"
 
 
 def test_a_command_without_what_it_needs_is_refused_by_its_usage(capsys):

@@ -1,18 +1,23 @@
 """The review queue: what may follow on what, and that nothing of it is lost."""
 
+import fcntl
+import gc
 import multiprocessing
 import os
 import pathlib
 import subprocess
 import sys
+import threading
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
+from serving.review.entry import ACTIONS, Entry
+from serving.review.journal import Journal
 from serving.review.queue import ReviewQueue
 from serving.review.state import APPROVED, BANNED, WAITING, ReviewError
-from serving.rules.forbidden import ACTIONS, read_forbidden
+from serving.rules.forbidden import read_forbidden
 
 ROOT = pathlib.Path(__file__).parents[3]
 
@@ -60,7 +65,7 @@ def test_what_follows_on_what(tmp_path_factory, actions):
 
 
 def test_refusals_say_why(tmp_path):
-    queue = ReviewQueue(tmp_path / "new" / "folder")
+    queue = ReviewQueue(tmp_path)
     for call, says in {
         lambda: queue.approve(
             "tea", by="anna"
@@ -71,6 +76,12 @@ def test_refusals_say_why(tmp_path):
         lambda: queue.ban("tea", " ", by="anna"): "no reason is given to ban 'tea'; expected one.",
         lambda: queue.ban("tea", "bad", by=""): "the item is 'tea' and `by` ''; expected both.",
         lambda: queue.flag(" ", "bad", "a rule"): "the item is '' and `by` 'a rule'; expected both.",
+        # What Python makes of an argument in another encoding.
+        lambda: queue.ban(
+            "t\udce9", "bad", by="anna"
+        ): r"`item_id` is 't\udce9'; expected a text that UTF-8 can write.",
+        lambda: queue.ban("tea", "\udce9", by="anna"): r"`reason` is '\udce9'; expected a text that UTF-8 can write.",
+        lambda: queue.flag("tea", "", "\udce9"): r"`by` is '\udce9'; expected a text that UTF-8 can write.",
     }.items():
         with pytest.raises(ReviewError) as error:
             call()
@@ -79,6 +90,18 @@ def test_refusals_say_why(tmp_path):
     with pytest.raises(ReviewError, match="item 'tea' is banned; expected an item that is not banned yet"):
         queue.ban("tea", "bad", by="ben")
     assert len(queue.history()) == 1
+
+
+def test_a_folder_that_is_not_there_is_not_made(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    for folder, why in {tmp_path / "typo": "No such file or directory", file: "Not a directory"}.items():
+        with pytest.raises(ReviewError) as error:
+            ReviewQueue(folder)
+        assert str(error.value) == (
+            f"{folder}: cannot be used ({why}); expected the review queue's folder, made beforehand."
+        )
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_what_waits_is_listed_with_what_was_said_since(tmp_path):
@@ -199,12 +222,55 @@ def test_another_file_in_its_place_is_read_from_the_start(tmp_path):
     queue = ReviewQueue(tmp_path)
     queue.ban("tea", "bad", by="anna")
     assert queue.banned() == {"tea"}
+    (tmp_path / "other").mkdir()
     other = ReviewQueue(tmp_path / "other")
     other.ban("pot", "bad", by="anna")
     other.path.replace(queue.path)
     assert queue.banned() == {"pot"}
     queue.path.unlink()
     assert queue.banned() == frozenset()
+
+
+def test_what_was_put_in_its_place_while_the_lock_was_waited_for_gets_the_entry(tmp_path, monkeypatch):
+    (tmp_path / "other").mkdir()
+    queue, other = ReviewQueue(tmp_path), ReviewQueue(tmp_path / "other")
+    queue.ban("tea", "bad", by="anna")
+    other.ban("pot", "bad", by="anna")
+    waits, lock = threading.Event(), fcntl.flock
+
+    def flock(descriptor, operation):
+        waits.set()
+        lock(descriptor, operation)
+
+    with queue.path.open("rb") as held:
+        lock(held, fcntl.LOCK_EX)
+        monkeypatch.setattr(fcntl, "flock", flock)
+        thread = threading.Thread(target=queue.ban, args=("mug", "bad"), kwargs={"by": "ben"})
+        thread.start()
+        assert waits.wait(30)
+        old = queue.path.read_bytes()
+        other.path.replace(queue.path)
+        assert os.pread(held.fileno(), 10_000, 0) == old
+        lock(held, fcntl.LOCK_UN)
+        thread.join(30)
+        assert os.pread(held.fileno(), 10_000, 0) == old
+    assert queue.banned() == ReviewQueue(tmp_path).banned() == {"pot", "mug"}
+
+
+def test_who_follows_a_journal_does_not_keep_what_is_decided(tmp_path):
+    def alive():
+        gc.collect()
+        return sum(isinstance(one, Entry) for one in gc.get_objects())
+
+    queue, before = ReviewQueue(tmp_path), alive()
+    for at in range(20):
+        queue.flag(f"i{at}", "odd", "a rule")
+        queue.approve(f"i{at}", by="anna")
+    queue.flag("i3", "odd", "another rule")
+    journal = Journal(tmp_path)
+    assert journal.read(lambda state: set(state.waiting)) == set(queue.waiting()) == {"i3"}
+    assert alive() - before == 2  # of each of the two readers: what was said of the item that waits
+    assert len(journal.entries()) == 41
 
 
 def flag_many(folder, own, number, start):

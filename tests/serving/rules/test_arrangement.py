@@ -3,7 +3,7 @@
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from serving.rules.arrangement import Arrangement
 from serving.rules.kinds import LEAVE_OUT, RELAX, Cap
@@ -107,12 +107,13 @@ def test_pins_have_their_places_among_fallback_items(caps):
     assert found.places == [0, 2, 1]
 
 
-def mmr_of(values, vectors, weight):
-    """Over as many candidates as there are values; further vectors are those of what is chosen from the start."""
+def mmr_of(values, vectors, weight, chosen=()):
+    """Over as many candidates as there are values, some of all chosen from the start."""
     unit = np.array(vectors, np.float32)
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
-    relevance = weight * to_unit(np.array(values))
-    return MarginalRelevance(relevance, Likeness(unit, [], len(values), 1 - weight), len(vectors) - len(values))
+    places, count = np.arange(len(vectors)), len(values)
+    likeness = Likeness(unit, [], places, places[:count], 1 - weight)
+    return MarginalRelevance(weight * to_unit(np.array(values)), likeness, chosen)
 
 
 def test_mmr_by_hand():
@@ -128,15 +129,26 @@ def test_mmr_by_hand():
     found = places(range(3), {}, mmr=mmr_of(values, [[1, 0], [0, 1], [-1, 0]], 0.6), diverse=3)
     assert found.places == [0, 1, 2]
     # A pinned item (the fourth) is chosen from the start.
-    found = places(range(3), {}, pins={2: 3}, mmr=mmr_of(values, [[1, 0], [0, 1], [0, 1], [1, 0]], 0.4), diverse=3)
+    found = places(range(3), {}, pins={2: 3}, mmr=mmr_of(values, [[1, 0], [0, 1], [0, 1], [1, 0]], 0.4, [3]), diverse=3)
     assert found.places == [1, 3, 0, 2]
 
 
+@pytest.mark.parametrize(("beyond", "expected"), [([1, 0, 0], [0, 3, 1, 2]), ([0, 1, 0], [0, 3, 2, 1])])
+def test_mmr_counts_what_is_shown_from_beyond_its_pool(beyond, expected):
+    # The cap leaves nothing of the pool, the first three, for the second place; the fourth, which comes there, is what
+    # the first or the second is.
+    mmr = mmr_of([1.0, 0.0, 0.0], [[1, 0, 0], [0, 1, 0], [0, 0, 1], beyond], 0.5)
+    assert places(range(4), {"category": "aaab"}, [cap(1, 2)], mmr=mmr, diverse=4).places == expected
+
+
 def test_likeness_without_vectors_is_the_share_of_category_and_brand():
-    likeness = Likeness(None, [np.array([1, 1, 2, 0, 0]), np.array([1, 0, 1, 0, 0])], 4, 0.5)
-    assert [likeness.to(at).tolist() for at in range(5)] == [
+    codes = [np.array([1, 1, 2, 0, 0]), np.array([1, 0, 1, 0, 0])]
+    likeness = Likeness(None, codes, np.array([4, 3, 2, 1, 0]), np.array([4, 3, 2, 1]), 0.5)
+    assert [likeness.to(place).tolist() for place in (4, 3, 2, 1, 0)] == [
         [0.5, 0.25, 0.25, 0], [0.25, 0.25, 0, 0], [0.25, 0, 0.5, 0], [0, 0, 0, 0], [0, 0, 0, 0],
     ]  # fmt: skip
+    likeness.extend(np.array([2, 1]))
+    assert likeness.to(5).tolist() == [0.25, 0, 0.5, 0] and likeness.to(6).tolist() == [0.25, 0.25, 0, 0]
 
 
 def test_to_unit():
@@ -145,16 +157,16 @@ def test_to_unit():
     assert to_unit(np.array([-np.inf])).tolist() == [0]
 
 
-def slow(order, pins, categories, brands, caps, relevance, alike, weight, diverse, pool):
-    """The same by looking at every candidate for every place; `alike` [candidates, candidates]."""
-    left, answer = list(order), []
-    of = {"category": categories, "brand": brands}
-    last = max([diverse, *(one.within for one in caps)])
+def slow(order, pins, of, caps=(), relevance=(), alike=None, weight=0.0, diverse=0, fallback=(), least=0):
+    """The same by looking at every candidate for every place; `alike` [candidates, candidates], the pool is as long as
+    `relevance`."""
+    left, filling, answer = list(order), list(fallback), []
+    last = max([diverse, *(one.within for one in caps)], default=0)
     ahead = dict(pins)
 
-    def allowed(place, position):
+    def allowed(place, position, relaxed=False):
         for one in caps:
-            if position <= one.within and of[one.by][place]:
+            if position <= one.within and of[one.by][place] and not (relaxed and one.if_short == RELAX):
                 inside = [*answer, *(pin for at, pin in ahead.items() if at <= one.within)]
                 if sum(of[one.by][other] == of[one.by][place] for other in inside) >= one.at_most:
                     return False
@@ -165,17 +177,21 @@ def slow(order, pins, categories, brands, caps, relevance, alike, weight, divers
             answer.append(ahead.pop(position))
             continue
         fit = [place for place in left if allowed(place, position)]
-        if not fit:
-            return answer + [ahead[at] for at in sorted(ahead)]
-        best = fit[0]
-        among = [place for place in fit if list(order).index(place) < pool]
+        among = [place for place in fit if list(order).index(place) < len(relevance)]
         if position <= diverse and among:
             chosen = [*answer, *(pin for at, pin in ahead.items() if at <= diverse)]
             near = {place: max([0.0, *(alike[place, other] for other in chosen)]) for place in among}
             value = {at: weight * relevance[list(order).index(at)] - (1 - weight) * near[at] for at in among}
-            best = max(among, key=value.__getitem__)  # the first of equal ones
-        answer.append(best)
-        left.remove(best)
+            fit = [max(among, key=value.__getitem__)]  # the first of equal ones
+        if not fit and position <= least:
+            fit = [place for place in filling if allowed(place, position)]
+        if not fit:
+            fit = [place for place in left if allowed(place, position, relaxed=True)]
+        if not fit:
+            return answer + [ahead[at] for at in sorted(ahead)]
+        answer.append(fit[0])
+        (left if fit[0] in left else filling).remove(fit[0])
+    left += filling[: max(0, least - len(answer) - len(left) - len(ahead))]
     for at in sorted(ahead):
         left.insert(min(at - 1 - len(answer), len(left)), ahead[at])
     return answer + left
@@ -185,11 +201,13 @@ def slow(order, pins, categories, brands, caps, relevance, alike, weight, divers
 def cases(draw):
     count = draw(st.integers(1, 14))
     pinned = draw(st.integers(0, min(3, count - 1)))
+    filling = draw(st.integers(0, min(4, count - pinned - 1)))
     positions = draw(st.lists(st.integers(1, 12), min_size=pinned, max_size=pinned, unique=True))
-    order = draw(st.permutations(range(pinned, count)))
+    order = draw(st.permutations(range(pinned, count - filling)))
     letters = st.lists(st.sampled_from([0, 1, 1, 2, 3]), min_size=count, max_size=count)
     windows = st.integers(2, 10)
-    caps = [cap(draw(st.integers(1, within - 1)), within, by) for by in ("category", "brand")
+    short = st.sampled_from([LEAVE_OUT, RELAX])
+    caps = [cap(draw(st.integers(1, within - 1)), within, by, draw(short)) for by in ("category", "brand")
             for within in draw(st.lists(windows, max_size=1))]  # fmt: skip
     # Numbers without rounding: halves and whole ones.
     scores = sorted(draw(st.lists(st.integers(0, 4), min_size=len(order), max_size=len(order))), reverse=True)
@@ -204,50 +222,43 @@ def cases(draw):
         "diverse": draw(st.integers(0, 9)),
         "pool": draw(st.integers(1, 14)),
         "vectors": draw(st.booleans()),
+        "fallback": list(range(count - filling, count)),
+        "least": draw(st.integers(0, 12)),
     }
 
 
+@settings(max_examples=300)
 @given(cases())
 def test_as_the_slow_reference_has_it(case):
-    order, pins, pool = np.array(case["order"], np.int64), case["pins"], case["pool"]
+    order, pins, weight, fallback = np.array(case["order"], np.int64), case["pins"], case["weight"], case["fallback"]
     codes = {"category": np.array(case["categories"]), "brand": np.array(case["brands"])}
-    first = order[:pool]
-    near = [place for at, place in pins.items() if at <= case["diverse"]]
-    every = np.append(first, near).astype(np.int64)
-    alike = np.zeros([len(codes["brand"])] * 2)
+    rows, own = np.arange(len(codes["brand"])), len(codes["brand"]) - len(fallback)
+    alike = np.zeros([len(rows)] * 2)
     if case["vectors"]:
         # Of length 1 without rounding; some are opposite, some the same.
         signs = np.where(codes["brand"] > 1, -1, 1).astype(np.float32)
         vectors = np.eye(3, dtype=np.float32)[codes["category"] % 3] * signs[:, np.newaxis]
-        likeness = Likeness(vectors[every], [], len(first), 1 - case["weight"])
         for one, other in np.ndindex(alike.shape):
             alike[one, other] = max(0.0, float(vectors[one] @ vectors[other]))
     else:
-        likeness = Likeness(None, [column[every] for column in codes.values()], len(first), 1 - case["weight"])
+        vectors = None
         for one, other in np.ndindex(alike.shape):
             alike[one, other] = sum(0 < column[one] == column[other] for column in codes.values()) / 2
-    relevance = to_unit(np.array(case["scores"], float)[: len(first)])
-    found = Arrangement(
-        order,
-        pins,
-        codes,
-        case["caps"],
-        MarginalRelevance(case["weight"] * relevance, likeness, len(near)),
-        case["diverse"],
-    ).run()
-    expected = slow(
-        order.tolist(),
-        pins,
-        case["categories"],
-        case["brands"],
-        case["caps"],
-        relevance,
-        alike,
-        case["weight"],
-        case["diverse"],
-        pool,
-    )
-    assert found.places == expected
+    relevance = to_unit(np.array(case["scores"], float)[: case["pool"]])
+    likeness = Likeness(vectors, list(codes.values()), rows[:own], order[: case["pool"]], 1 - weight)
+    near = [place for at, place in pins.items() if at <= case["diverse"]]
+    mmr = MarginalRelevance(weight * relevance, likeness, near)
+
+    def more():
+        likeness.extend(rows[own:])
+        return np.array(fallback, np.int64), codes
+
+    some = {name: column[:own] for name, column in codes.items()}
+    rest = (case["diverse"], case["least"], more if fallback else None)
+    found = Arrangement(order, pins, some, case["caps"], mmr if len(order) else None, *rest).run()
+    of = {"category": case["categories"], "brand": case["brands"]}
+    rest = (alike, weight, case["diverse"] if len(order) else 0, fallback, case["least"])
+    assert found.places == slow(order.tolist(), pins, of, case["caps"], relevance, *rest)
 
 
 def test_mmr_over_drawn_vectors_as_the_slow_reference_has_it():
@@ -256,8 +267,8 @@ def test_mmr_over_drawn_vectors_as_the_slow_reference_has_it():
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     relevance = to_unit(np.sort(rng.normal(size=100))[::-1])
     order = np.arange(150)
-    mmr = MarginalRelevance(0.6 * relevance, Likeness(vectors[:100], [], 100, 0.4))
+    mmr = MarginalRelevance(0.6 * relevance, Likeness(vectors, [], order, order[:100], 0.4))
     found = Arrangement(order, {}, {}, (), mmr, 30).run()
     alike = np.maximum(vectors.astype(float) @ vectors.astype(float).T, 0)
-    expected = slow(list(range(150)), {}, [], [], (), relevance, alike, 0.6, 30, 100)
+    expected = slow(list(range(150)), {}, {}, (), relevance, alike, 0.6, 30)
     assert found.places == expected != list(range(150))

@@ -1,5 +1,6 @@
 """The catalogue: what its table says, what changes it, and that readers see it whole."""
 
+import dataclasses
 import doctest
 import importlib
 import threading
@@ -165,6 +166,26 @@ def test_vectors_are_brought_to_length_one(catalogue):
         with pytest.raises(CatalogueError, match=says):
             catalogue.set_vectors(ids, values)
     assert catalogue.snapshot.vectors is vectors
+
+
+def test_another_table_takes_the_place_of_the_first(catalogue):
+    catalogue.set_vectors(["pot", "tea"], np.array([[3.0, 4.0], [0.0, 2.0]]))
+    texts = {"brand": ["New", "Leaf", "Clay"], "item_type": ["product"] * 3}
+    catalogue.replace(Snapshot.of(["cup", "tea", "pot"], texts))
+    snapshot = catalogue.snapshot
+    assert snapshot.item_ids == ("cup", "tea", "pot")
+    np.testing.assert_allclose(snapshot.vectors, [[0, 0], [0, 1], [0.6, 0.8], [0, 0]], rtol=1e-6)
+    own = np.ones([4, 3], np.float32)
+    catalogue.replace(dataclasses.replace(snapshot, vectors=own))
+    assert catalogue.snapshot.vectors is own
+    before = catalogue.snapshot
+    with pytest.raises(CatalogueError) as error:
+        catalogue.replace(Snapshot.of(["tea"], {"brand": ["Leaf"]}))
+    assert str(error.value) == (
+        "the snapshot has no column `item_type`; expected category, brand, regions, item_type, price, min_age, "
+        "first_seen."
+    )
+    assert catalogue.snapshot is before
 
 
 def test_readers_see_a_change_whole_or_not_at_all():

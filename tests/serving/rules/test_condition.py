@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from serving.rules.condition import ALWAYS, Condition, read_condition
+from serving.rules.condition import ALWAYS, Condition, met_at_once, read_condition
 from serving.rules.reader import Place, Section
 from serving.rules.shopper import Shopper
 
@@ -57,14 +57,27 @@ conditions = st.builds(
 )
 
 
+def requests():
+    """All that differ for these conditions: facts and a time."""
+    return [(dict(zip(NAMES, facts, strict=True)), now) for *facts, now in itertools.product(VALUES, VALUES, range(6))]
+
+
 @given(conditions, conditions)
 def test_two_may_meet_if_there_is_a_request_for_both(one, other):
-    requests = itertools.product(VALUES, VALUES, range(6))
-    meet = any(
-        one.holds(dict(zip(NAMES, facts, strict=True)), now) and other.holds(dict(zip(NAMES, facts, strict=True)), now)
-        for *facts, now in requests
-    )
+    meet = any(one.holds(facts, now) and other.holds(facts, now) for facts, now in requests())
     assert one.may_meet(other) == other.may_meet(one) == meet
+
+
+@given(conditions, st.lists(conditions, max_size=6), st.integers(1, 4))
+def test_so_many_may_be_met_at_once_if_there_is_a_request_for_them(base, others, number):
+    most = max(sum(one.holds(*request) for one in others) * base.holds(*request) for request in requests())
+    found = met_at_once(base, others, number)
+    assert (found is not None) == (most >= number)
+    if found is not None:
+        assert len(set(found)) == number
+        assert any(
+            all(one.holds(*request) for one in (base, *map(others.__getitem__, found))) for request in requests()
+        )
 
 
 def test_an_empty_condition_is_always_met():

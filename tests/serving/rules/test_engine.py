@@ -330,6 +330,35 @@ def test_the_first_fallback_that_holds_counts(engine, ranking, shopper):
     assert answered(engine, text, ranking, shopper(context={}), None).item_ids == ["pot", "tea", "wine"]
 
 
+def test_what_fired_is_in_the_order_of_the_stages_when_filters_meet_fallback_items_late(engine, ranking, shopper):
+    text = LISTS + (
+        "  - {name: fill, kind: fallback, on: too_few, list: popular, least: 3}\n"
+        "  - {name: boost, kind: boost, where: {item_id: tea}, add: 5}\n"
+        "  - {name: no_wine, kind: block, where: {item_id: wine}}\n"
+        "  - {name: pin, kind: pin, item: knife}\n"
+    )
+    answer = answered(engine, text, ranking, shopper(), "tea")
+    assert answer.item_ids == ["knife", "tea", "pot"]
+    assert list(fired(answer).items()) == [
+        ("no_wine", ("wine",)), ("boost", ("tea",)), ("pin", ("knife",)), ("fill", ("pot",)),
+    ]  # fmt: skip
+
+
+def test_mmr_counts_fallback_items(engine, ranking, shopper, catalogue):
+    text = LISTS.replace("popular: [pot, tea, wine]", "popular: [pot]") + (
+        "  - {name: few, kind: cap, by: item_type, at_most: 1, within: 2}\n"
+        "  - {name: fill, kind: fallback, on: too_few, list: popular, least: 2}\n"
+        "  - {name: varied, kind: mmr, weight: 0.5, within: 4, pool: 9}\n"
+    )
+    # The cap leaves the second place to the fallback item. Then there is .5 · .5 − .5 · likeness for the mug and 0 for
+    # the wine: the mug is half of what the pot is (its brand), and as good and first, and then all of it.
+    catalogue.update("pot", item_type="other")
+    made = engine(text)
+    assert made.apply(ranking("tea mug wine"), shopper()).item_ids == ["tea", "pot", "mug", "wine"]
+    catalogue.update("mug", category="Kitchen > Pots")
+    assert made.apply(ranking("tea mug wine"), shopper()).item_ids == ["tea", "pot", "wine", "mug"]
+
+
 def test_caps_of_fallback_items_that_no_rule_knows(engine, ranking, shopper):
     """Fallback items bring columns of their own into the caps."""
     text = LISTS.replace("popular: [pot, tea, wine]", "popular: [matcha, pot]") + (

@@ -63,6 +63,7 @@ def test_whatever_is_written_is_read(tmp_path_factory, entries):
     ("name", "content", "says"),
     [
         ("a.jsonl", '{"item_id": "a"}\n{"item_id": "b"', "line 2 is not JSON; expected one object a line."),
+        ("a.jsonl", "[" * 100_000, "line 1 is not JSON; expected one object a line."),
         ("a.jsonl", '["a"]', "line 1 holds list; expected one object a line."),
         ("a.jsonl", '{"reason": "x"}', "line 1 has no `item_id`; expected the id of an item."),
         ("a.jsonl", '{"item_id": " "}', "line 1 has no `item_id`; expected the id of an item."),
@@ -163,6 +164,8 @@ def test_what_cannot_be_read_any_more_goes_on_to_hold(engine, ranking, shopper, 
     assert made.apply(ranking("tea pot"), shopper()).item_ids == ["tea", "wine"]
 
 
-def test_a_list_must_be_there_at_the_start(engine):
-    with pytest.raises(RulesError, match=r"bad\.jsonl: cannot be read \(No such file or directory\)"):
-        engine(RULES)
+@pytest.mark.parametrize("name", ["bad.jsonl", "rules.yaml/bad.jsonl"])
+def test_a_list_must_be_there_at_the_start(engine, name):
+    why = "Not a directory" if "/" in name else "No such file or directory"
+    with pytest.raises(RulesError, match=rf"bad\.jsonl: cannot be read \({why}\); expected the list of forbidden"):
+        engine(RULES.replace("bad.jsonl", name))

@@ -4,10 +4,12 @@ import pathlib
 
 import pytest
 
+from serving.rules.catalogue import Catalogue
 from serving.rules.engine import Engine
 from serving.rules.kinds import KINDS, Boost, Cap, Pin
 from serving.rules.reader import RulesError
 from serving.rules.rule_set import RuleSet
+from serving.rules.snapshot import Snapshot
 
 ROOT = pathlib.Path(__file__).parents[3]
 
@@ -222,6 +224,34 @@ def test_pins_must_not_exceed_a_cap_by_themselves(load, catalogue):
     )
     Engine(load(text.replace("POSITION", "5").replace("PAGE", "home")), catalogue)
     Engine(load(text.replace("POSITION", "4").replace("PAGE", "search")), catalogue)
+
+
+def test_pins_that_only_two_by_two_hold_together_do_not_exceed_a_cap(load, catalogue):
+    text = (
+        "rules:\n"
+        "  - {name: few, kind: cap, by: item_type, at_most: 2, within: 4}\n"
+        "  - {name: a, kind: pin, item: tea, position: 1, when: {country: [DE, FR]}}\n"
+        "  - {name: b, kind: pin, item: pot, position: 2, when: {country: [FR, US]}}\n"
+        "  - {name: c, kind: pin, item: mug, position: 3, when: {country: [US, COUNTRY]}}\n"
+    )
+    Engine(load(text.replace("COUNTRY", "DE")), catalogue)
+    with pytest.raises(RulesError, match="and `a`, `b`, `c` pin 3 there"):
+        Engine(load(text.replace("COUNTRY", "FR")), catalogue)
+
+
+def test_many_pins_are_checked_at_once(load):
+    """Of 30 pins 15 hold at a time; there are 145 million ways to choose 16 of them."""
+    ids = [f"i{at}" for at in range(30)]
+    catalogue = Catalogue(Snapshot.of(ids, {"brand": ["x"] * 30}))
+    pins = "".join(
+        f"  - {{name: p{at}, kind: pin, item: i{at}, position: {at + 1}, "
+        f"when: {{country: [C{at % 3}, D], page: {'home' if at < 15 else 'search'}}}}}\n"
+        for at in range(30)
+    )
+    text = f"rules:\n  - {{name: few, kind: cap, by: brand, at_most: AT_MOST, within: 40}}\n{pins}"
+    Engine(load(text.replace("AT_MOST", "15")), catalogue)
+    with pytest.raises(RulesError, match=r"allows 14 of brand 'x' within the first 40 items, and `p0`, .*`p14` pin 15"):
+        Engine(load(text.replace("AT_MOST", "14")), catalogue)
 
 
 def test_a_column_that_the_catalogue_lacks(tmp_path, catalogue):

@@ -1,6 +1,8 @@
 """Values that follow their files, and lists of items that are such."""
 
+import errno
 import os
+import pathlib
 import threading
 
 import pytest
@@ -63,6 +65,43 @@ def test_a_file_that_may_be_missing(tmp_path):
     assert watched.get() == "one"
     with pytest.raises(FileNotFoundError):
         Watched(tmp_path / "b.txt", (tmp_path / "b.txt").read_text, 0)
+
+
+@pytest.mark.parametrize("missing", [None, "nothing"])
+def test_a_file_that_cannot_be_looked_at(tmp_path, monkeypatch, caplog, missing):
+    """A folder in its path became a file; the network is gone."""
+    folder = tmp_path / "folder"
+    path = folder / "a.txt"
+    folder.mkdir()
+    path.write_text("one")
+    watched = Watched(path, path.read_text, 0, missing)
+    folder.rename(tmp_path / "aside")
+    folder.write_text("")
+    assert [watched.get() for _ in range(3)] == ["one"] * 3
+    folder.unlink()
+    (tmp_path / "aside").rename(folder)
+    with monkeypatch.context() as patched:
+
+        def stat(path, **_):
+            raise OSError(errno.ESTALE, "Stale file handle")
+
+        patched.setattr(pathlib.Path, "stat", stat)
+        assert [watched.get() for _ in range(3)] == ["one"] * 3
+    assert [record.getMessage().rpartition(": ")[2] for record in caplog.records] == [
+        f"'{path}'",  # NotADirectoryError names it
+        "[Errno 116] Stale file handle",
+    ]
+    path.write_text("two")
+    assert watched.get() == "two"
+
+
+@pytest.mark.parametrize("missing", [None, "nothing"])
+def test_a_file_that_cannot_be_looked_at_from_the_start(tmp_path, missing):
+    file = tmp_path / "a.txt"
+    file.write_text("")
+    path = file / "b.txt"
+    with pytest.raises(NotADirectoryError):
+        Watched(path, path.read_text, 0, missing)
 
 
 def test_one_thread_reads_while_the_others_go_on(tmp_path):
