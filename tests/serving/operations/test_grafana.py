@@ -144,4 +144,6 @@ def test_grafana_finds_all_of_it(configs, source):
     assert [*inside(provider["options"]["path"]).glob("*.json")]
     host, _, port = source["url"].removeprefix("http://").partition(":")
     assert f":{port}/" in " ".join(stack[host]["healthcheck"]["test"])
-    assert source["jsonData"]["timeInterval"] == read(configs / "prometheus/prometheus.yml")["global"]["scrape_interval"]
+    assert (
+        source["jsonData"]["timeInterval"] == read(configs / "prometheus/prometheus.yml")["global"]["scrape_interval"]
+    )

@@ -236,9 +236,7 @@ def test_policies_let_through_what_is_needed_and_name_what_is_there(documents, d
     nobody = policies.pop("nobody")["spec"]
     assert nobody == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     assert policies.keys() == deployments.keys()
-    ports = {
-        name: {port["name"] for port in container_of(each)["ports"]} for name, each in deployments.items()
-    }
+    ports = {name: {port["name"] for port in container_of(each)["ports"]} for name, each in deployments.items()}
     for name, policy in policies.items():
         assert policy["spec"]["podSelector"]["matchLabels"] == {NAME: name}
         for rule in policy["spec"]["ingress"]:

@@ -75,9 +75,7 @@ def test_probes_of_the_embedded_server(check, configs, toys, toy_flags, tmp_path
     (container,) = next(documents)["spec"]["template"]["spec"]["containers"]
     path = container["readinessProbe"]["httpGet"]["path"].replace("/ranker/", "/toy/")
     toys.put(tmp_path / "toy", 1)
-    flags = dataclasses.replace(
-        toy_flags, model_base_path=str(tmp_path / "toy"), enable_grpc_healthcheck_service=True
-    )
+    flags = dataclasses.replace(toy_flags, model_base_path=str(tmp_path / "toy"), enable_grpc_healthcheck_service=True)
     with Server(flags) as server:
         assert grpc_health(server.port) == health_pb2.HealthCheckResponse.SERVING
         assert status(server.rest_port, path) == 200
