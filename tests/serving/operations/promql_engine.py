@@ -2,6 +2,7 @@
 
 import bisect
 import collections
+import itertools
 import math
 import operator
 import re
@@ -142,14 +143,14 @@ def _without(labels, *names):
 
 
 def _changes(values):
-    return float(sum(one != other for one, other in zip(values, values[1:], strict=False)))
+    return float(sum(one != other for one, other in itertools.pairwise(values)))
 
 
 def _increase(window, start, end):
     """What a counter rose by in a window, ends extrapolated as Prometheus does (promql/functions.go, 2.x)."""
     (first_time, first), (last_time, last) = window[0], window[-1]
     values = [value for _, value in window]
-    resets = sum(before for before, after in zip(values, values[1:], strict=False) if after < before)
+    resets = sum(before for before, after in itertools.pairwise(values) if after < before)
     result = last - first + resets
     sampled = last_time - first_time
     average = sampled / (len(window) - 1)

@@ -2,7 +2,6 @@
 
 import pathlib
 
-import promql
 import pytest
 import rule_scenarios
 import yaml
