@@ -52,9 +52,11 @@ def answering(status):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield server.server_address[1], lines
-        server.shutdown()
-        thread.join()
+        try:
+            yield server.server_address[1], lines
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_the_health_check_of_the_stack(check):
