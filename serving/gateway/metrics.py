@@ -59,7 +59,7 @@ ANSWERS = Metric(
 FALLBACKS = Metric(
     "gateway_fallbacks_total",
     COUNTER,
-    "Answers without the model's ranking: new_user, model_timeout, model_unavailable or model_refused.",
+    "Answers in place of those of the arm's model: new_user, control, model_timeout, model_unavailable, model_refused.",
     ("reason",),
 )
 EMPTY_ANSWERS = Metric("gateway_empty_answers_total", COUNTER, "Answers without an item.", ("route",))
