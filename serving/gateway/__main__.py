@@ -65,9 +65,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(config: str) -> None:
     prometheus_client.disable_created_metrics()  # a series more for each, which nobody looks at
-    settings = GatewaySettings.read(config)
+    server = GatewayServer(Gateway(GatewaySettings.read(config)))
     json_logs.configure()
-    server = GatewayServer(Gateway(settings))
     server.serve_forever()
 
 

@@ -145,6 +145,10 @@ def _add_errors(app: FastAPI) -> None:
     async def refused(request: Request, error: Refusal) -> Response:
         return answered(request, error)
 
+    @app.exception_handler(Exception)
+    async def failed(request: Request, _: Exception) -> Response:  # `Observed` logs it
+        return answered(request, Refusal(500, "internal", "Something went wrong here."))
+
     @app.exception_handler(RequestValidationError)
     async def not_valid(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConstrainedInt, ConstrainedStr, Extra, Field, root_validator, validator
+from pydantic.errors import DictError
 
 MOST_ITEMS, MOST_EXCLUDED, MOST_EVENTS, MOST_COLUMNS = 100, 1000, 500, 50
 #: Seconds that the clock of who sends an event may be ahead.
@@ -119,6 +120,13 @@ class Amount(float):
 class _Body(BaseModel):
     class Config:
         extra = Extra.forbid
+
+    @classmethod
+    def validate(cls, value: Any) -> Any:
+        # pydantic would make an object of a list of pairs.
+        if not isinstance(value, (dict, cls)):
+            raise DictError()
+        return super().validate(value)
 
 
 class RecommendBody(_Body):

@@ -20,11 +20,11 @@ class Metric:
     """One metric.
 
     Attributes:
-      name: of its series, and of a histogram what stands before `_bucket`, `_sum` and `_count`.
+      name: of its series, and of a histogram what stands before `_bucket` and the like (`series`).
       kind: counter, gauge or histogram.
       help: what it says.
       labels: names of its labels.
-      buckets: upper limits of a histogram; those of scores are a setting (`score_buckets`).
+      buckets: upper limits of a histogram; () for those of scores, which are a setting (`score_buckets`).
     """
 
     name: str
@@ -35,9 +35,10 @@ class Metric:
 
     @property
     def series(self) -> tuple[str, ...]:
-        """Names that a query may have."""
+        """Names that a query may have. A histogram that may have values below 0 has no sum: it might fall."""
         if self.kind == HISTOGRAM:
-            return tuple(f"{self.name}_{part}" for part in ("bucket", "sum", "count"))
+            parts = ("bucket", "sum", "count") if self.buckets else ("bucket", "count")
+            return tuple(f"{self.name}_{part}" for part in parts)
         return (self.name,)
 
 

@@ -80,6 +80,9 @@ class Models:
       settings: where it is, and how long it may take.
       metrics: of the gateway.
 
+    Attributes:
+      up: whether control's model answered when last looked at.
+
     Raises:
       ValueError: for an address, a certificate or a token that cannot be used.
     """
@@ -92,7 +95,6 @@ class Models:
         self._clients: dict[str, AsyncClient] = {}
         self._seen: dict[Target, Seen] = {}
         self.client(settings.name)
-        #: Whether control's model answered when last looked at.
         self.up = False
 
     def client(self, model: str) -> AsyncClient:

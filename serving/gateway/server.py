@@ -26,6 +26,10 @@ class GatewayServer(uvicorn.Server):
     Args:
       gateway: that is served; the server starts and stops it.
 
+    Attributes:
+      gateway: as given.
+      url: where it listens.
+
     Raises:
       ValueError: if the port, the certificate or its key cannot be used.
     """
@@ -57,8 +61,8 @@ class GatewayServer(uvicorn.Server):
                 "together."
             ) from None
         super().__init__(config)
+        self.gateway = gateway
         self._socket = _bound(listen.host, listen.port)
-        #: Where it listens.
         host = f"[{listen.host}]" if ":" in listen.host else listen.host
         self.url = f"{'https' if listen.certificate else 'http'}://{host}:{self._socket.getsockname()[1]}"
 

@@ -190,14 +190,20 @@ class GatewaySettings:
     """Everything about one gateway. Paths count from the folder of the configuration.
 
     Attributes:
+      listen, access, limits: where, by whom and how much is asked.
+      model, store: whom the gateway asks.
       experiment: its file; "" asks `model.name` for everybody.
       rules: their file; "" for none.
       items: table of items for the rules, CSV or Parquet; "" where there are no rules.
       item_columns: further text columns of it that rules name.
       context_columns: the declared context columns.
       region_column: the one that a request's `region` stands for in the rules; "" if requests have none.
+      profile_text: what a model is told of a shopper in words.
+      privacy: what becomes of ids and texts first; the same as in the pipeline.
+      logs: of what was shown and what came of it.
+      fallback: without a model.
       refresh_seconds: between looks at the files for changes.
-      score_buckets: upper limits of the histogram of scores, rising.
+      score_buckets: upper limits of the histogram of scores, rising, the first below 0.
 
     Raises:
       ValueError: when the parts do not fit together.
@@ -236,8 +242,9 @@ class GatewaySettings:
             raise ValueError(
                 f"`region_column` is {self.region_column!r}; expected one of `context_columns` ({columns})."
             )
-        if not self.score_buckets or list(self.score_buckets) != sorted(set(self.score_buckets)):
-            raise ValueError(f"`score_buckets` is {list(self.score_buckets)}; expected rising numbers.")
+        buckets = list(self.score_buckets)
+        if not buckets or buckets != sorted(set(buckets)) or buckets[0] >= 0:
+            raise ValueError(f"`score_buckets` is {buckets}; expected rising numbers, the first below 0.")
 
     @classmethod
     def read(cls, path: str | pathlib.Path) -> GatewaySettings:

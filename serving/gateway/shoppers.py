@@ -42,13 +42,16 @@ class Shoppers:
       store: where that is.
       settings: how long it may take.
       metrics: of the gateway.
+
+    Attributes:
+      store: as given.
+      up: whether it answered when last asked.
     """
 
     def __init__(self, store: AsyncOnlineStore, settings: StoreSettings, metrics: Metrics) -> None:
-        self._store = store
+        self.store = store
         self._settings = settings
         self._metrics = metrics
-        #: Whether the store answered when last asked.
         self.up = False
 
     async def known(self, user_id: str) -> Known | None:
@@ -71,22 +74,22 @@ class Shoppers:
         """
         if events or queries:
             seconds = self._settings.write_timeout_ms / 1000
-            await self._within(_WRITE, seconds, self._store.append_many(events, queries))
+            await self._within(_WRITE, seconds, self.store.append_many(events, queries))
 
     async def look(self) -> bool:
         """Whether the store can be used."""
         try:
-            await self._within(_HEALTH, _PATIENCE, self._store.health())
+            await self._within(_HEALTH, _PATIENCE, self.store.health())
         except StoreError:
             return False
         return True
 
     async def close(self) -> None:
         """Lets go of it."""
-        await self._store.close()
+        await self.store.close()
 
     async def _read(self, user_id: str) -> tuple[list[Event], Profile | None]:
-        history, profile = await asyncio.gather(self._store.recent(user_id), self._store.profile(user_id))
+        history, profile = await asyncio.gather(self.store.recent(user_id), self.store.profile(user_id))
         return history, profile
 
     async def _within(self, operation: str, seconds: float, call: Coroutine[Any, Any, Result]) -> Result:

@@ -3,7 +3,7 @@
 The file is YAML with hashes in place of the tokens, so that who reads it cannot call:
 
     tokens:
-      - {name: shop, sha256: 9f86d0…, rate: 200, burst: 400}
+      - {name: shop, sha256: "9f86d0…", rate: 200, burst: 400}
 
 `python -m serving.gateway token shop --file tokens.yaml` makes a token and adds its line. The file is read again when
 it changes.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import os
 import pathlib
 import re
@@ -111,7 +112,8 @@ def add_token(path: str | pathlib.Path, name: str) -> str:
         before = path.read_text(encoding="utf-8") if path.exists() else _HEAD
         if not known.tokens:
             before = _HEAD
-        text = f"{before.rstrip()}\n  - {{name: {name}, sha256: {added.sha256}}}\n"
+        line = json.dumps({"name": name, "sha256": added.sha256})  # in quotes, as either may look like a number
+        text = f"{before.rstrip()}\n  - {line}\n"
         # Written beside it and renamed, so that a gateway never reads half of it.
         beside = path.with_name(f".{path.name}.new")
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -19,7 +19,7 @@ from serving import contract
 from serving.gateway.app import create_app
 from serving.gateway.gateway import Gateway
 from serving.gateway.server import GatewayServer
-from serving.gateway.settings import GatewaySettings, ListenSettings, ModelSettings
+from serving.gateway.settings import GatewaySettings, ListenSettings, ModelSettings, StoreSettings
 
 FAKE_SERVER = pathlib.Path(__file__).parents[1] / "client" / "fake_server.py"
 ITEMS = [f"i{number}" for number in range(10)]
@@ -132,6 +132,7 @@ def settings(model):
         listen=ListenSettings(port=0),
         # Long, since a busy machine is slow; tests of the limit set another one.
         model=ModelSettings(address=model.address, name="toy", timeout_ms=20_000, retries=0, poll_seconds=3600),
+        store=StoreSettings(timeout_ms=20_000, write_timeout_ms=20_000),
         refresh_seconds=3600,
     )
 
@@ -144,11 +145,14 @@ def loop():
 
 @pytest.fixture
 def make_shop(settings, loop):
-    """Makes gateways with other settings than `settings`, by section or name; they are closed in the end."""
+    """Makes gateways with other settings than `settings`, by section or name; they are closed in the end.
+
+    `online` is a store to use, and without `look` nothing is looked at before the first request.
+    """
     shops = []
 
-    def make(store=None, look=True, **changes):
-        shops.append(Shop(Gateway(changed(settings, **changes), store), loop))
+    def make(online=None, look=True, **changes):
+        shops.append(Shop(Gateway(changed(settings, **changes), online), loop))
         if look:
             shops[-1].run(shops[-1].gateway.look())
         return shops[-1]
@@ -167,9 +171,8 @@ def changed(settings, **changes):
     """Settings with other values; of a section a dict of those that change."""
     for name, value in changes.items():
         if isinstance(value, dict):
-            value = dataclasses.replace(getattr(settings, name), **value)
-        settings = dataclasses.replace(settings, **{name: value})
-    return settings
+            changes[name] = dataclasses.replace(getattr(settings, name), **value)
+    return dataclasses.replace(settings, **changes)
 
 
 @pytest.fixture

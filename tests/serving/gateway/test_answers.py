@@ -39,7 +39,7 @@ def test_an_event_counts_in_the_very_next_request(shop, model):
 
 def test_the_model_is_asked_with_all_that_is_known(make_shop, model):
     shop = make_shop(profile_text={"sources": ("free_text", "queries"), "max_chars": 20})
-    store = shop.gateway.shoppers._store
+    store = shop.gateway.shoppers.store
     profile = Profile("likes tea", {"country": "FR", "old_column": "x"}, (Query("boots", 5), Query("a long query", 4)))
     shop.run(store.set_profile("u1", profile))
     shop.run(store.append("u1", [Event("i1", "view", 10), Event("i2", "cart", 20)]))
@@ -96,9 +96,7 @@ def test_what_must_not_be_answered_is_not_even_by_a_fallback(make_shop, model, t
 def test_exposures_are_logged_without_personal_data(make_shop, tmp_path):
     (tmp_path / "key").write_bytes(bytes(range(32)))
     folder = tmp_path / "exposures"
-    shop = make_shop(
-        logs={"exposures": str(folder)}, privacy={"enabled": True, "key_file": str(tmp_path / "key")}
-    )
+    shop = make_shop(logs={"exposures": str(folder)}, privacy={"enabled": True, "key_file": str(tmp_path / "key")})
     answer = shop.recommend(user_id="17850", top=2)
     visitor = shop.recommend(session_id="s1", top=1)
     shop.recommend(top=1)  # nobody, whom nothing can be told from
@@ -124,7 +122,7 @@ def test_ids_and_texts_are_protected_before_anything_else_sees_them(make_shop, m
     assert asked["query"] == b"a gift for [email]"
     assert asked["profile_text"] == b"call [phone]"
     assert asked["history_item_ids"] == [b"i7"]
-    store = shop.gateway.shoppers._store
+    store = shop.gateway.shoppers.store
     assert shop.run(store.recent("17850")) == []
 
 

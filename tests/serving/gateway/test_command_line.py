@@ -102,6 +102,7 @@ def test_a_command_is_needed(capsys):
 
 def test_the_bench_prints_a_line_of_json(serve, capsys):
     url = serve().url
+    capsys.readouterr()
     assert main(["bench-events", "--url", url, "--item", "i3", "--rounds", "3"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["rounds"], found["at_once"]) == (3, 3)

@@ -21,7 +21,7 @@ def event(**more):
 
 @pytest.fixture
 def store(shop):
-    store = shop.gateway.shoppers._store
+    store = shop.gateway.shoppers.store
     return lambda call, *arguments: shop.run(getattr(store, call)(*arguments))
 
 
@@ -60,11 +60,15 @@ def test_an_event_without_a_time_is_of_now(shop, store):
 def test_clicks_and_purchases_are_outcomes(make_shop, tmp_path):
     folder = tmp_path / "outcomes"
     (tmp_path / "key").write_bytes(bytes(range(32)))
-    shop = make_shop(
-        logs={"outcomes": str(folder)}, privacy={"enabled": True, "key_file": str(tmp_path / "key")}
-    )
+    shop = make_shop(logs={"outcomes": str(folder)}, privacy={"enabled": True, "key_file": str(tmp_path / "key")})
     bought = event(user_id="17850", event_type="purchase", price=4.5, quantity=3, request_id="r1")
-    events(shop, event(), bought, event(event_type="click", price=9), event(user_id="", session_id="s1", event_type="click"))
+    events(
+        shop,
+        event(),
+        bought,
+        event(event_type="click", price=9),
+        event(user_id="", session_id="s1", event_type="click"),
+    )
     shop.gateway.writer.flush()
     purchase, click, visitor = LogReader(folder, Outcome)
     assert purchase == Outcome(NOW, "purchase", "ps_dTv6zeFj51uWkPGALPNpboNOsT4qeRQO", "r1", "i1", 13.5)
@@ -96,7 +100,7 @@ def test_a_full_queue_drops_and_counts():
     from serving.gateway.log_writer import LogWriter
     from serving.gateway.metrics import Metrics
 
-    metrics, begun, go_on, written = Metrics((0.0,)), threading.Event(), threading.Event(), []
+    metrics, begun, go_on, written = Metrics((-1.0,)), threading.Event(), threading.Event(), []
     writer = LogWriter(metrics, most_waiting=2)
     writer.put(named.EXPOSURES, lambda: (begun.set(), go_on.wait(30), written.append(0)))
     assert begun.wait(30)

@@ -135,7 +135,9 @@ def test_rules_and_experiment_change_together_or_not_at_all(make_shop, experimen
 @pytest.mark.parametrize(
     ("rules", "expected"), [({"rules": "meek"}, "expected an overlay"), ({"name": "bold"}, "expected `rules: bold`")]
 )
-def test_rules_that_do_not_fit_the_experiment_are_refused_at_the_start(settings, change, experiment, paths, rules, expected, tmp_path):
+def test_rules_that_do_not_fit_the_experiment_are_refused_at_the_start(
+    settings, change, experiment, paths, rules, expected, tmp_path
+):
     experiment()
     file = tmp_path / "experiment.yaml"
     content = yaml.safe_load(file.read_text(encoding="utf-8"))

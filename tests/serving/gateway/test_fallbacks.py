@@ -1,6 +1,7 @@
 """What is answered when something is not there, and that all is well when it is back."""
 
 import asyncio
+import time
 
 import fakeredis
 import grpc
@@ -78,13 +79,12 @@ def test_the_model_comes_back_without_a_restart(make_shop, make_model, model):
     assert found["model"] == {"name": "toy", "version": again.number}
 
 
-def test_a_model_that_hangs_costs_its_time_limit(make_shop, model, settings):
-    shop = make_shop(model={"timeout_ms": 150})
+def test_a_model_that_hangs_costs_its_time_limit(make_shop, model):
+    shop = make_shop(model={"timeout_ms": 1000})
     model.hold.clear()
-    began = asyncio.new_event_loop().time()
-    answer = shop.recommend(user_id="u1")
-    assert answer["fallback"] == "model_timeout"
-    assert asyncio.new_event_loop().time() - began < 5
+    began = time.monotonic()
+    assert shop.recommend(user_id="u1")["fallback"] == "model_timeout"
+    assert 0.9 < time.monotonic() - began < 10
     assert model.given_up.wait(10)
     assert shop.value("gateway_model_errors_total", model="toy", code="DEADLINE_EXCEEDED") == 1
     model.hold.set()
@@ -126,7 +126,6 @@ def test_popular_items_follow_their_file(make_shop, model, tmp_path):
 def test_popular_items_are_learned_from_the_model(make_shop, model):
     shop = make_shop(fallback={"learn_seconds": 0.05})
     assert shop.value("gateway_popular_items") == 10
-    model.scores = [1.0] * 10
     model.close()
     shop.run(shop.gateway.look())
     assert shop.value("gateway_popular_items") == 10
@@ -194,7 +193,7 @@ class Broken:
 @pytest.mark.parametrize("hangs", [False, True])
 def test_without_the_store_answers_go_on_without_history(with_rules, model, hangs):
     store = Broken(AsyncRedisStore(fakeredis.FakeAsyncRedis()), hangs)
-    shop = with_rules(store=store)
+    shop = with_rules(online=store, store={"timeout_ms": 300})
     click(shop)
     store.broken = True
     answer = shop.recommend(user_id="u1", page="home")
@@ -213,8 +212,7 @@ def test_without_the_store_answers_go_on_without_history(with_rules, model, hang
 @pytest.mark.parametrize("hangs", [False, True])
 def test_events_that_are_not_stored_are_refused_and_may_be_sent_again(make_shop, tmp_path, hangs):
     store = Broken(AsyncRedisStore(fakeredis.FakeAsyncRedis()), hangs)
-    shop = make_shop(store=store, logs={"outcomes": str(tmp_path / "outcomes")})
-    shop.gateway.shoppers._settings = shop.gateway.settings.store.__class__(write_timeout_ms=50)
+    shop = make_shop(online=store, store={"write_timeout_ms": 300}, logs={"outcomes": str(tmp_path / "outcomes")})
     store.broken = True
     event = {"user_id": "u1", "item_id": "i7", "event_type": "click", "timestamp": 1_711_800_000}
     response = shop.post("/v1/events", event)

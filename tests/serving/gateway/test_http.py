@@ -101,7 +101,8 @@ def test_metrics_are_a_page_for_prometheus(shop):
     assert 'gateway_answers_total{arm="all",source="model"} 1.0' in lines
     assert 'gateway_model_version{label="newest",model="toy"} 7.0' in lines
     assert 'gateway_score_count{label="newest",model="toy"} 2.0' in lines
-    assert 'gateway_score_sum{label="newest",model="toy"} 19.0' in lines
+    assert 'gateway_score_bucket{label="newest",le="5.0",model="toy"} 0.0' in lines
+    assert 'gateway_score_bucket{label="newest",le="10.0",model="toy"} 2.0' in lines
     assert "gateway_items_ranked_total 10.0" in lines
     assert "u1" not in page.text.split()
 
@@ -183,8 +184,14 @@ def test_what_is_wrong_is_one_sentence(shop, path, body, sentence):
 
 def test_a_sentence_repeats_no_value(shop):
     secret = "anna@example.com"
-    for body in ({"user_id": secret * 20}, {"context": {"country": [secret]}}, {"top": secret}, {secret * 5: 1}):
-        assert secret * 2 not in shop.post(RECOMMEND, body).text
+    for body in ({"user_id": secret * 20}, {"context": {"country": [secret]}}, {"top": secret}, {"exclude": secret}):
+        response = shop.post(RECOMMEND, body)
+        assert response.status_code == 422 and secret not in response.text
+
+
+def test_a_long_name_of_a_field_is_cut(shop):
+    message = refused(shop.post(RECOMMEND, {"\u0000" + "a" * 5000: 1}), 422, "invalid_request")
+    assert message.startswith("Unknown field `\\x00aaa") and len(message) < 200
 
 
 def test_not_a_number_is_no_price(shop):

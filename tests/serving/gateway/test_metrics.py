@@ -10,7 +10,7 @@ from serving.gateway.metrics import METRICS, Metrics
 
 
 def touched():
-    metrics = Metrics((0.0, 1.0))
+    metrics = Metrics((-1.0, 1.0))
     for metric in METRICS:
         labels = tuple(f"a {name}" for name in metric.labels)
         if metric.kind == lib.HISTOGRAM:

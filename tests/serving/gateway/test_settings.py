@@ -61,7 +61,8 @@ def test_paths_count_from_the_file(write, tmp_path):
         ("region_column: town", "expected one of `context_columns` (country)"),
         ("profile_text: {sources: [titles]}", "has titles and `items` is empty"),
         ("profile_text: {sources: [reviews]}", "expected one of free_text, queries, titles"),
-        ("score_buckets: [1, 0]", "expected rising numbers"),
+        ("score_buckets: [-1, -2]", "expected rising numbers"),
+        ("score_buckets: [0, 1]", "the first below 0"),
     ],
 )
 def test_what_cannot_be_used_is_one_sentence(write, text, expected):
@@ -109,10 +110,12 @@ def test_a_token_is_kept_as_a_hash_that_only_its_owner_reads(tmp_path):
 
 def test_what_is_in_the_file_stays(tmp_path):
     file = tmp_path / "tokens.yaml"
-    file.write_text(f"# our callers\ntokens:\n  - {{name: old, sha256: {'0' * 64}, rate: 5}}\n", encoding="utf-8")
-    tokens_lib.add_token(file, "new")
+    file.write_text(f"# our callers\ntokens:\n  - {{name: old, sha256: '{'0' * 64}', rate: 5}}\n", encoding="utf-8")
+    for name in ("new", "no", "1.50"):
+        tokens_lib.add_token(file, name)
     assert file.read_text(encoding="utf-8").startswith("# our callers\n")
-    assert [(token.name, token.rate) for token in Tokens.read(file).tokens] == [("old", 5), ("new", 0)]
+    found = [(token.name, token.rate) for token in Tokens.read(file).tokens]
+    assert found == [("old", 5), ("new", 0), ("no", 0), ("1.50", 0)]
 
 
 @pytest.mark.parametrize("name", ["shop", "", "a b", "../x", "a" * 65, "{x"])
@@ -144,9 +147,7 @@ def test_a_file_of_tokens_is_read_strictly(tmp_path, content):
 # --- rates ------------------------------------------------------------------------------------------------------------
 
 
-@hypothesis.given(
-    st.floats(0.1, 100), st.integers(1, 20), st.lists(st.floats(0, 5), min_size=1, max_size=60)
-)
+@hypothesis.given(st.floats(0.1, 100), st.integers(1, 20), st.lists(st.floats(0, 5), min_size=1, max_size=60))
 def test_no_more_than_the_rate_gets_through(rate, burst, gaps):
     now = 0.0
     limiter = RateLimiter(AccessSettings(rate=rate, burst=burst), clock=lambda: now)
