@@ -157,7 +157,7 @@ class Gateway:
             known.history,
             {**context, **region},
             body.age,
-            None if found else False,  # a user whose history is not known is not a new one
+            None if found is not None else False,  # a user whose history is not known is not a new one
             body.page,
             body.placement,
             rules_of(arm),

@@ -50,6 +50,14 @@ def test_it_answers(serve):
         assert (ready.status_code, ready.json()["model"]) == (200, True)
 
 
+def test_no_answer_waits_for_an_acknowledgement(serve):
+    server = serve()
+    with httpx.Client(base_url=server.url) as client:
+        client.post("/v1/recommend", json={})
+        open_now = [protocol.transport.get_extra_info("socket") for protocol in [*server.server_state.connections]]
+        assert {one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for one in open_now if one.fileno() >= 0} == {1}
+
+
 @pytest.mark.parametrize("sent", [b"", b"POST /v1/recom", HEAD])
 def test_a_head_that_does_not_come_is_not_waited_for(serve, connect, sent):
     connection = connect(serve(limits=LIMITS))
