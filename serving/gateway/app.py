@@ -50,7 +50,7 @@ _ERRORS = {
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorAnswer, "description": what} for status, what in _ERRORS.items()
 }
-_SECURITY = {"security": [{"bearer": []}]}
+_SECURITY: dict[str, Any] = {"security": [{"bearer": []}]}
 _BEARER = {"bearer": {"type": "http", "scheme": "bearer"}}
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
