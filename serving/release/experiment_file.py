@@ -15,8 +15,8 @@ from serving.release import clock, files
 from serving.release.errors import ReleaseError
 from serving.release.state import CANARY, STABLE
 
-#: Shares are written with so many decimals.
-_DECIMALS = 9
+#: Shares have so many decimals.
+DECIMALS = 9
 
 
 class ExperimentFile:
@@ -54,10 +54,10 @@ class ExperimentFile:
         experiment = self.read()
         control, canary = self._arms(experiment)
         rest = 1 - share - sum(arm.share for arm in experiment.treatments if arm is not canary)
-        if not 0 <= share <= 1 or round(rest, _DECIMALS) < 0:
+        if not 0 <= share <= 1 or round(rest, DECIMALS) < 0:
             raise ReleaseError(f"{self.path}: a share of {share:g} is not left for {canary.name!r}.")
         text = self.path.read_text(encoding="utf-8")
-        wanted = {control.name: round(rest, _DECIMALS) + 0.0, canary.name: round(share, _DECIMALS)}
+        wanted = {control.name: round(rest, DECIMALS) + 0.0, canary.name: round(share, DECIMALS)}
         text = _edited(text, wanted, clock.now())
         try:
             content: dict[str, Any] = yaml.safe_load(text)
@@ -85,6 +85,12 @@ class ExperimentFile:
         return f"{self.path}: shares cannot be changed in place; expected `share` and `start` written out, once each."
 
 
+def _decimal(share: float) -> str:
+    """As YAML reads a number: 1e-06 would be a text."""
+    text = f"{share:.{DECIMALS}f}".rstrip("0")
+    return text + "0" if text.endswith(".") else text
+
+
 def _edited(text: str, shares: dict[str, float], start: str) -> str:
     """The text with other numbers in the places of `share` of these arms, and of `start`."""
     root = yaml.compose(text, yaml.SafeLoader)
@@ -96,7 +102,7 @@ def _edited(text: str, shares: dict[str, float], start: str) -> str:
             for arm in value.value:
                 parts = {name.value: part for name, part in arm.value}
                 if parts["name"].value in shares:
-                    places.append((parts["share"], repr(shares[parts["name"].value])))
+                    places.append((parts["share"], _decimal(shares[parts["name"].value])))
     for node, new in sorted(places, key=lambda place: -place[0].start_mark.index):
         text = text[: node.start_mark.index] + new + text[node.end_mark.index :]
     return text

@@ -22,7 +22,7 @@ AVAILABLE, END = "AVAILABLE", "END"
 _NO_FAILURE = (0, grpc.StatusCode.CANCELLED.value[0])
 #: What a label that is not there, or whose version is not loaded, is answered with.
 _NO_LABEL = ("INVALID_ARGUMENT", "NOT_FOUND")
-_CALL_SECONDS = 10.0
+_CALL_SECONDS = 30.0
 _POLL_SECONDS = 0.1
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from serving.release import clock, compatibility, placement, winner
 from serving.release.errors import ReleaseError
+from serving.release.experiment_file import DECIMALS
 from serving.release.journal import BEGUN, CANARY, DONE, FAILED, LABELLED, PROMOTE, ROLLBACK, STAGE, Entry, Journal
 from serving.release.lock import only_operator
 from serving.release.placement import Staged
@@ -131,6 +132,7 @@ class Release:
             raise ReleaseError("--share is given, and the settings name no `experiment` that would share users out.")
         if share is not None and not 0 <= share < 1:
             raise ReleaseError(f"--share is {share:g}; expected a number from 0 to below 1.")
+        share = None if share is None else round(share, DECIMALS)
 
         def wanted(now: State) -> State:
             if not now.stable:
@@ -244,28 +246,25 @@ class Release:
     def _go(self, entry: Entry) -> Entry:
         """Goes to `after`, from wherever a killed command has left things, as far as an old version is waited for."""
         before, after = entry.before, entry.after
+        is_rollback = entry.action == ROLLBACK
         with self.steps.fleet() as fleet:
-
-            def check() -> None:
-                if fleet.lost and entry.action != ROLLBACK:
-                    raise ReleaseError("; ".join(fleet.lost.values()))
-
             try:
                 self.steps.load(fleet, after)
-                check()
+                if fleet.lost and not is_rollback:
+                    raise ReleaseError("; ".join(fleet.lost.values()))
             except ReleaseError as error:
                 if before == after or not self.steps.is_labelled(after):
                     self.steps.revert(fleet)
                     self._append(entry.action, FAILED, before, before, entry.reason, {"error": str(error)})
                 raise
             self.steps.label(fleet, after)
-            check()
-            if entry.phase == BEGUN:
+            if entry.phase == BEGUN and (is_rollback or not fleet.lost):
                 self.steps.share(before, after)
             if fleet.lost:
+                other = "" if is_rollback else ", or `rollback`"
                 raise ReleaseError(
-                    f"{'; '.join(fleet.lost.values())} - the rest is rolled back; expected `rollback` again when all "
-                    "servers answer."
+                    f"{'; '.join(fleet.lost.values())} - {'the rest is rolled back; ' if is_rollback else ''}expected "
+                    f"`{entry.action}` again when all servers answer{other}."
                 )
         if entry.action == PROMOTE and self.settings.winner_file:
             winner.write(pathlib.Path(self.settings.winner_file), self.folder_of(after.stable), entry)
@@ -295,7 +294,8 @@ class Release:
             raise ReleaseError(f"{last} is done already; expected --version to go back further.")
         for entry in reversed(self.journal.moves()):
             was = entry.before.stable
-            if entry.phase == DONE and entry.after.stable == now.stable and was and was != now.stable:
+            is_promotion = entry.action == PROMOTE and entry.phase == DONE
+            if is_promotion and entry.after.stable == now.stable and was not in (0, now.stable):
                 return was
         raise ReleaseError(f"no version served as stable before version {now.stable}; expected --version.")
 

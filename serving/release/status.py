@@ -49,6 +49,7 @@ def problems(document: Document) -> list[str]:
     """What is not as the configuration says, a sentence each."""
     found = []
     state = document["state"]
+    again = "canary" if state["canary"] != state["stable"] else f"promote --version {state['stable']}"
     for address, server in document["servers"].items():
         if "error" in server:
             found.append(server["error"])
@@ -56,8 +57,8 @@ def problems(document: Document) -> list[str]:
         for label in (STABLE, CANARY):
             if server["labels"][label] != (state[label] or None):
                 found.append(
-                    f"{address} answers {label} with {server['labels'][label] or 'nothing'}; expected {state[label]}. "
-                    "`canary` or `promote` again puts it right."
+                    f"{address} answers {label} with {server['labels'][label] or 'nothing'}; expected "
+                    f"{state[label] or 'nothing'}, which `{again}` sees to."
                 )
     if document["unfinished"]:
         left = document["unfinished"]

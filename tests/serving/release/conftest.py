@@ -179,9 +179,9 @@ class Shop:
 class _Traffic:
     """Asks a label of a server, again and again; an answer that is not its version's (`scores`) counts as failed."""
 
-    def __init__(self, address, label, model="ranker", scores=None):
+    def __init__(self, address, label, model="ranker", scores=None, pause=0.005):
         self.label, self.failures, self.versions, self.requests = label, [], [], 0
-        self._address, self._model, self._scores = address, model, scores
+        self._address, self._model, self._scores, self._pause = address, model, scores, pause
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._ask)
         self._thread.start()
@@ -198,7 +198,7 @@ class _Traffic:
             fill_tensor(question.inputs[name], array)
         channel, calls = Connection((self._address,)).open(grpc)
         with channel:
-            while not self._stopping.wait(0.005):
+            while not self._stopping.wait(self._pause):
                 try:
                     answer = calls["Predict"](question, timeout=20)
                 except grpc.RpcError as error:

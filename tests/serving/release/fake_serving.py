@@ -32,6 +32,7 @@ class FakeServing:
       faults: version -> (code, text) that Predict ends with.
       answers: version -> outputs in place of the scores.
       delays: version -> seconds that Predict takes.
+      failing: version -> why it cannot be loaded.
       load_seconds: that a version takes to load.
       asked: how often each (label, version) was.
       reloads: configurations that came by RPC.
@@ -41,6 +42,7 @@ class FakeServing:
         self.config_file = config_file
         self.early_labels = early_labels
         self.faults, self.answers, self.delays = {}, {}, {}
+        self.failing = {}
         self.load_seconds = 0.02
         self.asked = collections.Counter()
         self.reloads = []
@@ -129,6 +131,8 @@ class FakeServing:
             state = states[number]
             if state[0] == LOADING and time.monotonic() >= state[3]:
                 try:
+                    if number in self.failing:
+                        raise ReleaseError(self.failing[number])
                     self._signatures[name, number] = SavedModel.read(path)
                     state[0] = AVAILABLE
                 except ReleaseError as error:

@@ -79,5 +79,5 @@ def test_a_label_before_its_version_is_refused(shop):
         assert fleet.lost == {}
         shop.version(5, made={})
         fleet.reload([ModelConfig("ranker", str(shop.folder), (3, 5), labels={"stable": 3})], 20)
-        with pytest.raises(FailedVersionError, match="cannot load version 5 of `ranker`: .*has no signature"):
+        with pytest.raises(FailedVersionError, match=r"cannot load version 5 of `ranker`: .*has no signature"):
             fleet.wait_available([3, 5], 20)

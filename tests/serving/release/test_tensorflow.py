@@ -88,11 +88,11 @@ def test_warm_up_by_real_requests(pushed, recorded, toy_flags, tmp_path):
         log.predict_log.request.model_spec.signature_name = name
         with tf.io.TFRecordWriter(str(tmp_path / "bad")) as writer:
             writer.write(log.SerializeToString())
-        with pytest.raises(ReleaseError, match="for the signature none, which|for profile with the inputs ;"):
+        with pytest.raises(ReleaseError, match=r"for the signature none, which|for profile with the inputs ;"):
             RecordedRequests(tmp_path / "bad").write_warmup(model, "toy")
     for content in (b"no records at all", b""):
         (tmp_path / "bad").write_bytes(content)
-        with pytest.raises(ReleaseError, match="is no TFRecord of PredictionLog|holds no request"):
+        with pytest.raises(ReleaseError, match=r"is no TFRecord of PredictionLog|holds no request"):
             RecordedRequests(tmp_path / "bad")
 
 
