@@ -178,7 +178,8 @@ class Release:
         they are back.
 
         Args:
-          version: to serve again; None for the stable one where there is a canary, else for the stable one before it.
+          version: to serve again; None for the stable one where there is a canary, else for the stable one before it
+            (and only one: again, it changes nothing).
           reason: for the journal, with further `details`.
 
         Raises:
@@ -288,10 +289,11 @@ class Release:
         return done[-1] if done else None
 
     def _stable_before(self, now: State) -> int:
-        """The version that the last promotion replaced."""
+        """The version that the last promotion replaced; the stable one where that is rolled back already."""
         last = self._last_move()
-        if last and last.action == ROLLBACK:
-            raise ReleaseError(f"{last} is done already; expected --version to go back further.")
+        if last and last.action == ROLLBACK and last.after == now:  # by this command perhaps
+            self._say(f"{last} is done; --version goes back further")
+            return now.stable
         for entry in reversed(self.journal.moves()):
             was = entry.before.stable
             is_promotion = entry.action == PROMOTE and entry.phase == DONE

@@ -144,8 +144,8 @@ def test_rolling_back_goes_one_promotion_back(shop):
     for number in (5, 7):
         release.promote(number)
     assert release.rollback() == State(5, 5)
-    with pytest.raises(ReleaseError, match=r"rollback by anna at .* is done already; expected --version to go back"):
-        release.rollback()
+    assert release.rollback() == State(5, 5)  # the same again, after a crash perhaps
+    assert [line for line in shop.said if line.endswith("is done; --version goes back further")]
     assert release.rollback(3) == State(3, 3)
     release.promote(3)
     with pytest.raises(ReleaseError, match="no version served as stable before version 3"):
