@@ -93,7 +93,7 @@ def _decimal(share: float) -> str:
 
 def _edited(text: str, shares: dict[str, float], start: str) -> str:
     """The text with other numbers in the places of `share` of these arms, and of `start`."""
-    root = yaml.compose(text, yaml.SafeLoader)
+    root: Any = yaml.compose(text, yaml.SafeLoader)
     places: list[tuple[yaml.Node, str]] = []
     for key, value in root.value:
         if key.value == "start":

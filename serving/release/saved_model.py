@@ -121,7 +121,7 @@ class SavedModel:
             reader = tf.train.load_checkpoint(str(self.path / "variables" / "variables"))
             for name in reader.get_variable_to_shape_map():
                 reader.get_tensor(name)
-        except (tf.errors.OpError, RuntimeError, ValueError) as error:
+        except (tf.errors.OpError, IndexError, RuntimeError, ValueError) as error:
             what = " ".join(str(error).split())
             raise ReleaseError(f"{self.path}: its variables cannot be read ({what[:300]}).") from None
 
