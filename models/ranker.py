@@ -327,7 +327,7 @@ class Ranker(CatalogueModel):
             similar = alike if similar is None else similar + alike
         servable = tf.cast(self.servable, tf.float32)
         if self.spare_items:  # outside of what is calibrated, as items that the catalogue does not know
-            servable *= tf.cast(tf.range(self.items) < self.items - self.spare_items, tf.float32)
+            servable = servable * tf.cast(tf.range(self.items) < self.items - self.spare_items, tf.float32)
         servable = wanted(servable)
         interactions: list[tf.Tensor] = []
         repeated = None

@@ -31,9 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         table = None
         if options.items:
             table = read_items_table(pathlib.Path(options.items), _renamed(options.column))
-        forbidden = None
+        forbidden: frozenset[str] | None = None
         if options.forbidden is not None:
-            forbidden = frozenset().union(*map(read_forbidden, options.forbidden))
+            forbidden = frozenset(item_id for file in options.forbidden for item_id in read_forbidden(file))
         from serving.refresh_catalogue.refresh import refresh  # what is wrong with a table is said without TensorFlow
 
         found = refresh(pathlib.Path(options.model), table, forbidden)

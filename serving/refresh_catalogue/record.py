@@ -26,12 +26,14 @@ class Fingerprints:
 
     Attributes:
       texts: uint64 [n], hashes of tokens and text.
-      attributes: uint64 [n], hashes of category, brand and price bucket.
-      prices: float32 [n], scaled; as they are, since two machines may differ in their last bits.
+      attributes: uint64 [n], hashes of category and brand.
+      price_buckets: int64 [n].
+      prices: float32 [n], scaled.
     """
 
     texts: np.ndarray
     attributes: np.ndarray
+    price_buckets: np.ndarray
     prices: np.ndarray
 
     @classmethod
@@ -47,9 +49,8 @@ class Fingerprints:
         """Of arrays as `models.item_encoder.ItemTable` and `serving.item_rows.ItemRows` have them."""
         # An unknown category or brand is none to a row that is written anew.
         named = (np.where(ids == features.UNKNOWN_ID, features.PADDING_ID, ids) for ids in (categories, brands))
-        attributes = np.column_stack([*named, price_buckets])
-        nothing = [""] * len(attributes)
-        return cls(_hashes(tokens, texts), _hashes(attributes, nothing), np.asarray(prices, np.float32))
+        attributes = _hashes(np.column_stack([*named]), [""] * len(tokens))
+        return cls(_hashes(tokens, texts), attributes, np.asarray(price_buckets), np.asarray(prices, np.float32))
 
     def at(self, rows: np.ndarray) -> Fingerprints:
         """Those of some rows: bool, or int64."""
@@ -64,8 +65,8 @@ class Fingerprints:
 
     def differ(self, other: Fingerprints) -> tuple[np.ndarray, np.ndarray]:
         """(bool [n], whether texts are not the same; the same of attributes)."""
-        same_price = np.isclose(self.prices, other.prices, rtol=0, atol=1e-6)
-        return self.texts != other.texts, (self.attributes != other.attributes) | ~same_price
+        other_price = (self.price_buckets != other.price_buckets) | (self.prices != other.prices)
+        return self.texts != other.texts, (self.attributes != other.attributes) | other_price
 
 
 def _hashes(numbers: np.ndarray, texts: Sequence[str]) -> np.ndarray:

@@ -102,6 +102,7 @@ def _embed(version: SavedVersion, table: ItemsTable, plan: Plan, known: Fingerpr
         return known, 0
     rows, added = plan.rows[places], plan.added[places]
     described = version.read(table, places)
+    _settle_prices(described, rows, added, known)
     found = Fingerprints.of(**described)
     text, attributes = added.copy(), np.zeros(len(places), bool)
     text[~added], attributes[~added] = found.at(~added).differ(known.at(rows[~added]))
@@ -109,3 +110,15 @@ def _embed(version: SavedVersion, table: ItemsTable, plan: Plan, known: Fingerpr
         version.write_rows(rows[part], {name: values[part] for name, values in described.items()}, texts)
     anew = text | attributes
     return known.put(rows[anew], found.at(anew), len(plan.item_ids)), int((anew & ~added).sum())
+
+
+def _settle_prices(described: dict[str, np.ndarray], rows: np.ndarray, added: np.ndarray, known: Fingerprints) -> None:
+    """Gives items whose price is the same what they have of it.
+
+    A logarithm differs in its last bit from one batch to another, and a price that is itself the border between two
+    buckets then lies in the other one.
+    """
+    same = ~added
+    same[same] = np.isclose(described["prices"][same], known.prices[rows[same]], rtol=0, atol=1e-5)
+    for name in ("prices", "price_buckets"):
+        described[name][same] = getattr(known, name)[rows[same]]
