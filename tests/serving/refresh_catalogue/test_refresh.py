@@ -101,7 +101,7 @@ def test_new_items_are_answered_and_scored_as_by_their_text(case):
         assert found["bare"] == pytest.approx(told["bare"] + moved, abs=1e-4)
         assert abs(found["full"] - told["full"] - moved) > 1e-3  # category, brand and price, which no request tells
     elif case.entry in ("popularity", "sasrec"):
-        trained = case.after.rank(case.tools.items["item_id"][:10])
+        trained = case.before.rank(case.tools.items["item_id"][:10])
         assert found["bare"] == found["full"] <= min(trained.values()) - 1 + 1e-5
     else:
         assert found["bare"] != found["full"] and found["bare"] > told["bare"]
