@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
+from models.described_items import DescribedItems
 from models.item_encoder import ItemTable
 from models.layers.platt_scaling import PlattScaling
 from models.layers.repeat_mixture import RepeatMixture
@@ -36,10 +37,13 @@ class CandidateModel(tf.keras.Model, metaclass=abc.ABCMeta):
       platt: as `mixture`, for scores that are logits of a click.
       one_decision_a_user: whether each user's newest decision, with its history, is all that training needs.
       servable: float [V], 1 for items that may be recommended.
+      spare_items: so many rows at the end of the catalogue are kept by an export for items to come; 0 in training.
       training_step: how losses and gradients of a batch are found; Trainer puts in what the settings say.
     """
 
     LOSSES: ClassVar[tuple[str, ...]] = ("catalogue",)
+    #: Whether an item without events is known by its text or attributes: whether `put_items` writes anything.
+    READS_ITEMS: ClassVar[bool] = False
     #: Losses that are tracked beside, in their order.
     TRACKED: ClassVar[tuple[str, ...]] = ("catalogue",)
     text_encoder: ProfileEncoder | None
@@ -56,6 +60,7 @@ class CandidateModel(tf.keras.Model, metaclass=abc.ABCMeta):
         self.mixture = None
         self.platt = None
         self.one_decision_a_user = False
+        self.spare_items = 0
         self.servable = self.add_weight(
             name="servable", shape=[items], dtype="float32", initializer="ones", trainable=False
         )
@@ -105,6 +110,28 @@ class CandidateModel(tf.keras.Model, metaclass=abc.ABCMeta):
 
     def refresh_item_text(self) -> None:
         """Encodes the texts of all items anew, where there is a text encoder that may have changed."""
+
+    # --- items that come after training ----------------------------------------------------------------------------
+
+    @property
+    def most_items(self) -> int | None:
+        """Rows that a catalogue may have; None for as many as there is memory for."""
+        return None
+
+    def keep_spare(self, number: int) -> None:
+        """Says that the last rows of the catalogue, `number` of them, are those of items to come."""
+        self.spare_items = number
+
+    def put_items(self, rows: tf.Tensor, items: DescribedItems, texts: bool = True) -> None:
+        """Writes what is known of n items into the rows of all tables that hold texts or attributes.
+
+        What was learned of their ids, and counted, stays as it is; in rows that are spare that is nothing.
+
+        Args:
+          rows: int64 [n].
+          items: n of them.
+          texts: False writes the attributes alone, which needs no text encoder: the texts are what they were.
+        """
 
     def rate_factors(self) -> Iterator[tuple[tf.Variable, float]]:
         """Weights that are trained slower than the learning rate says, with the factor of their rate."""

@@ -28,7 +28,7 @@ class CatalogueModel(CandidateModel):
     def score_catalogue(self, state: Any, training: bool = False) -> tf.Tensor:
         """Scores of all items, float32 [B, V]; -1e9 for items that may not be recommended."""
         del training
-        return tf.where(self.servable > 0, self.raw_scores(state), -1e9)
+        return tf.where(self.servable > 0, self._all_scores(state), -1e9)
 
     def score_candidates(self, state: Any, inputs: Tensors, training: bool = False) -> tf.Tensor:
         """Scores of the candidates, float32 [B, N], on the scale of `score_catalogue`.
@@ -38,9 +38,18 @@ class CatalogueModel(CandidateModel):
         """
         del training
         rows = catalogue_rows(inputs[features.CANDIDATE_ITEMS_XF])
-        scores = self.raw_scores(state)
+        scores = self._all_scores(state)
         found = tf.gather(scores, tf.maximum(rows, 0), batch_dims=1)
         return tf.where(rows >= 0, found, tf.reduce_min(scores, 1, keepdims=True) - 1)
+
+    def _all_scores(self, state: Any) -> tf.Tensor:
+        """`raw_scores`; items that came after training are below all others where nothing of theirs is read."""
+        scores = self.raw_scores(state)
+        if not self.spare_items or self.READS_ITEMS:
+            return scores
+        trained = scores[:, : self.items - self.spare_items]
+        below = tf.reduce_min(trained, 1, keepdims=True) - 1
+        return tf.concat([trained, tf.repeat(below, self.spare_items, 1)], 1)
 
     def item_vectors(self) -> tf.Tensor | None:
         """Vectors of the catalogue, float [V, d]; None if the model has none."""

@@ -12,6 +12,7 @@ from models import features, losses
 from models.candidate_model import CandidateModel, Tensors
 from models.catalogue_model import catalogue_rows
 from models.click_evidence import ClickEvidence, UserSide
+from models.described_items import DescribedItems, put_rows
 from models.item_encoder import ItemTable
 from models.layers.platt_scaling import PlattScaling
 from models.pair_encoder import PairEncoder
@@ -52,6 +53,7 @@ class ClickClassifier(CandidateModel):
 
     LOSSES: ClassVar[tuple[str, ...]] = ("binary",)
     TRACKED: ClassVar[tuple[str, ...]] = ("binary",)
+    READS_ITEMS: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -96,6 +98,12 @@ class ClickClassifier(CandidateModel):
         self.item_tokens.assign(table.tokens)
         if self.evidence is not None:
             self.evidence.set_table(table, sales, first_day)
+
+    def put_items(self, rows: tf.Tensor, items: DescribedItems, texts: bool = True) -> None:
+        if texts:
+            put_rows(self.item_tokens, rows, items.tokens)
+        if self.evidence is not None:
+            self.evidence.put_rows(rows, items, texts)
 
     def call(self, inputs: Tensors, training: bool = False) -> tf.Tensor:
         places = tf.where(inputs[features.CANDIDATE_ITEMS_XF] > features.PADDING_ID)

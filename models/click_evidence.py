@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from models import features
+from models.described_items import DescribedItems
 from models.item_encoder import ItemEncoder, ItemTable
 from models.lexical_path import LexicalPath
 from models.paths import PopularityPath
@@ -171,6 +172,12 @@ class ClickEvidence(tf.keras.layers.Layer):
         self.popularity_path.set_table(sales, first_day)
         self.item_inputs.set_table(table)
         self.lexical_path.set_table(table.tokens)
+
+    def put_rows(self, rows: tf.Tensor, items: DescribedItems, texts: bool = True) -> None:
+        """Stores the attributes of n items in their rows, int64 [n], and their texts."""
+        self.item_inputs.put_rows(rows, items)
+        if texts:
+            self.lexical_path.put_rows(rows, items.tokens)
 
     def call(
         self, user: UserSide, owners: tf.Tensor, rows: tf.Tensor, tokens: tf.Tensor, training: bool = False

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from models.described_items import DescribedItems, put_rows
 from models.related_items import NONE, RelatedItems
 
 
@@ -181,6 +182,17 @@ class ItemEncoder(tf.keras.layers.Layer):
     def set_text_vectors(self, vectors: tf.Tensor) -> None:
         """Stores pooled text vectors, float [V, h]."""
         self.text_vectors.assign(tf.cast(vectors, tf.float32))
+
+    def put_rows(self, rows: tf.Tensor, items: DescribedItems) -> None:
+        """Stores the attributes of n items in their rows, int64 [n]."""
+        put_rows(self.item_categories, rows, items.categories)
+        put_rows(self.item_brands, rows, items.brands)
+        put_rows(self.item_price_buckets, rows, items.price_buckets)
+        put_rows(self.item_prices, rows, items.prices)
+
+    def put_texts(self, rows: tf.Tensor, pooled: tf.Tensor) -> None:
+        """Stores pooled text vectors, float [n, h], in their rows, int64 [n]."""
+        put_rows(self.text_vectors, rows, pooled)
 
     def kept(self, rows: tf.Tensor | None = None, training: bool = False) -> tf.Tensor:
         """Float [R], 1 for items whose id counts: those that training saw, less what `id_dropout` hides this time."""

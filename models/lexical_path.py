@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from models.described_items import put_rows
+
 
 class LexicalPath(tf.keras.layers.Layer):
     """Share of the query's weight that an item's text covers: Σ w_t over words t in both / Σ w_t over the query's.
@@ -69,6 +71,10 @@ class LexicalPath(tf.keras.layers.Layer):
         idf[list(self.ignored)] = 0
         self.words.assign(words)
         self.idf.assign(np.maximum(idf, 0))
+
+    def put_rows(self, rows: tf.Tensor, tokens: tf.Tensor) -> None:
+        """Stores the tokens of n items in their rows, int64 [n] and [n, T]; the words' weights stay."""
+        put_rows(self.words, rows, self._distinct(tokens))
 
     def call(self, query: tf.Tensor, rows: tf.Tensor | None = None) -> tf.Tensor:
         words = tf.convert_to_tensor(self.words) if rows is None else tf.gather(self.words, rows)

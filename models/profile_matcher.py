@@ -14,6 +14,7 @@ import tensorflow as tf
 from models import features, losses
 from models.candidate_text import unknown_texts
 from models.catalogue_model import CatalogueModel, Tensors, catalogue_rows
+from models.described_items import DescribedItems, put_rows
 from models.fusion import UserFusion
 from models.item_encoder import ItemEncoder, ItemTable
 from models.options import LossOptions, TextEncoderOptions
@@ -73,6 +74,7 @@ class ProfileMatcher(CatalogueModel):
 
     LOSSES: ClassVar[tuple[str, ...]] = ("catalogue", "listwise")
     TRACKED: ClassVar[tuple[str, ...]] = ("catalogue", "listwise")
+    READS_ITEMS: ClassVar[bool] = True
 
     text_encoder: ProfileEncoder
 
@@ -199,6 +201,15 @@ class ProfileMatcher(CatalogueModel):
             self._compiled.encode(tf.constant(tokens[i : i + batch_size])) for i in range(0, len(tokens), batch_size)
         ]
         self.item_encoder.set_text_vectors(tf.concat(chunks, 0))
+
+    def put_items(self, rows: tf.Tensor, items: DescribedItems, texts: bool = True) -> None:
+        self.item_encoder.put_rows(rows, items)
+        if not texts:
+            return
+        self.item_encoder.put_texts(rows, self.text_encoder.pool(items.tokens))
+        put_rows(self.item_tokens, rows, items.tokens)
+        if self._reads("query") and self._options.use_lexical:
+            self.query_match.lexical_path.put_rows(rows, items.tokens)
 
     # --- user and items ------------------------------------------------------------------------------------------
 

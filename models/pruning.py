@@ -30,6 +30,7 @@ def prune_kernels(model: tf.keras.Model, share: float) -> None:
 def twin(model: CandidateModel) -> CandidateModel:
     """A model of its own with the same weights, of no distribution strategy."""
     made: CandidateModel = type(model).from_config(model.get_config())
+    made.keep_spare(model.spare_items)
     made.set_weights(model.get_weights())
     return made
 

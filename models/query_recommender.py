@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from models import features, query_losses
 from models.catalogue_model import CatalogueModel, Tensors, catalogue_rows
+from models.described_items import DescribedItems, put_rows
 from models.evidence_path import EvidencePath
 from models.item_encoder import ItemEncoder, ItemTable
 from models.paths import named_items
@@ -62,6 +63,7 @@ class QueryRecommender(CatalogueModel):
     """
 
     LOSSES: ClassVar[tuple[str, ...]] = ("catalogue",)
+    READS_ITEMS: ClassVar[bool] = True
 
     def __init__(
         self, sizes: Sizes | dict[str, Any], options: QueryRecommenderOptions | dict[str, Any], **kwargs: Any
@@ -152,6 +154,18 @@ class QueryRecommender(CatalogueModel):
         parts = [tf.range(i, min(i + _ITEMS_AT_ONCE, self.items)) for i in range(0, self.items, _ITEMS_AT_ONCE)]
         vectors = [tf.cast(self._encoded(rows, training=False), tf.float32) for rows in parts]
         self.vectors.assign(tf.concat(vectors, 0))
+
+    def keep_spare(self, number: int) -> None:
+        super().keep_spare(number)
+        if number:  # an item to come sells what the one that sells least does
+            known = self.share[: self.items - number]
+            self.share.assign(tf.concat([known, tf.fill([number], tf.reduce_min(known))], 0))
+
+    def put_items(self, rows: tf.Tensor, items: DescribedItems, texts: bool = True) -> None:
+        self.item_encoder.put_rows(rows, items)
+        if texts:
+            self.word_match.put_rows(rows, items.texts)
+        put_rows(self.vectors, rows, self._encoded(rows, training=False))
 
     def item_vectors(self) -> tf.Tensor:
         return tf.convert_to_tensor(self.vectors)

@@ -16,9 +16,11 @@ from models.candidate_text import unknown_texts
 from models.catalogue_model import CatalogueModel, Tensors, catalogue_rows
 from models.catalogue_sampler import CatalogueSampler, Sample
 from models.cooccurrence_path import CooccurrencePath
+from models.described_items import DescribedItems, put_rows
 from models.evidence_path import EvidencePath
 from models.fusion import UserFusion
 from models.item_encoder import ItemEncoder, ItemTable
+from models.item_regression import MOST_ITEMS
 from models.layers.repeat_mixture import RepeatMixture
 from models.linear_path import LinearPath
 from models.merge import MergeLayer
@@ -70,6 +72,7 @@ class Ranker(CatalogueModel):
     mixture: RepeatMixture
 
     LOSSES: ClassVar[tuple[str, ...]] = ("catalogue", "listwise", "binary", "reconstruction")
+    READS_ITEMS: ClassVar[bool] = True
     TRACKED: ClassVar[tuple[str, ...]] = (
         "catalogue",
         "listwise",
@@ -259,6 +262,21 @@ class Ranker(CatalogueModel):
         ]
         self.item_encoder.set_text_vectors(tf.concat(chunks, 0))
 
+    @property
+    def most_items(self) -> int | None:
+        return MOST_ITEMS if self.config.use_linear else None
+
+    def put_items(self, rows: tf.Tensor, items: DescribedItems, texts: bool = True) -> None:
+        if self.config.use_attributes:
+            self.item_encoder.put_rows(rows, items)
+        if not texts:
+            return
+        if self.config.item_text != "none":
+            self.item_encoder.put_texts(rows, self.text_encoder.pool(items.tokens))
+        put_rows(self.item_tokens, rows, items.tokens)
+        if self.config.use_lexical:
+            self.query_match.lexical_path.put_rows(rows, items.tokens)
+
     # --- user and items ------------------------------------------------------------------------------------------
 
     def encode_user(self, inputs: Tensors, training: bool = False, sample: Sample | None = None) -> RankerState:
@@ -307,7 +325,10 @@ class Ranker(CatalogueModel):
             types = inputs[features.HISTORY_TYPES_XF]
             alike = self.affinity_path(tables, catalogue_positions, types, gaps, asked, rows)
             similar = alike if similar is None else similar + alike
-        servable = tf.cast(wanted(self.servable), tf.float32)
+        servable = tf.cast(self.servable, tf.float32)
+        if self.spare_items:  # outside of what is calibrated, as items that the catalogue does not know
+            servable = servable * tf.cast(tf.range(self.items) < self.items - self.spare_items, tf.float32)
+        servable = wanted(servable)
         interactions: list[tf.Tensor] = []
         repeated = None
         if config.use_copy or config.use_mixture:
@@ -393,7 +414,14 @@ class Ranker(CatalogueModel):
 
     def score_catalogue(self, state: RankerState, training: bool = False) -> tf.Tensor:
         """Scores of all items, float32 [B, V]; -1e9 for items that may not be recommended."""
-        return self._calibrated(state, training)[0]
+        calibrated, normaliser = self._calibrated(state, training)
+        if not self.spare_items:
+            return calibrated
+        first = self.items - self.spare_items
+        similar = None if state.similar is None else state.similar[:, first:]
+        scores = self._cold_scores(state, state.items[first:], state.match[:, first:], similar)
+        scores = self._beside(state, scores, normaliser, training)
+        return tf.concat([calibrated[:, :first], tf.where(self.servable[first:] > 0, scores, -1e9)], 1)
 
     def raw_scores(self, state: RankerState, task: int | None = None) -> tf.Tensor:
         """Scores of all items before the repeat mixture, float32 [B, V]; those served, or those of one task."""
@@ -456,20 +484,32 @@ class Ranker(CatalogueModel):
         if self.config.use_words:
             cold_item = tf.tensor_scatter_nd_add(cold_item, where, tf.cast(self.word_bag(words), tf.float32))
         items = tf.gather(state.items, rows) * in_table + cold_item * (1 - in_table)
-        counted = None
-        if state.features is not None:
-            counted = tf.zeros([tf.shape(rows)[0], tf.shape(rows)[1], state.features.shape[-1]])
         query_tokens = inputs[features.QUERY_TOKENS_XF] if self.config.use_lexical else None
         match = self.query_match.of_candidates(state.query, query_tokens, cold_item, texts, where, words)
-        cold = self.head(state.vector, items, counted)
-        cold += tf.where(known, tf.gather(state.match, rows, batch_dims=1), match)
+        match = tf.where(known, tf.gather(state.match, rows, batch_dims=1), match)
+        similar = None
         if state.similar is not None:
-            cold += tf.where(known, tf.gather(state.similar, rows, batch_dims=1), 0)
-        if state.habits is not None:
-            if not training:
-                cold = cold / tf.exp(self.mixture.log_temperature)
-            cold = cold - normaliser[:, tf.newaxis]
+            similar = tf.where(known, tf.gather(state.similar, rows, batch_dims=1), 0)
+        cold = self._beside(state, self._cold_scores(state, items, match, similar), normaliser, training)
         return tf.where(warm, tf.gather(calibrated, rows, batch_dims=1), cold)
+
+    def _cold_scores(
+        self, state: RankerState, items: tf.Tensor, match: tf.Tensor, similar: tf.Tensor | None
+    ) -> tf.Tensor:
+        """Scores, [B, N], of items without events, by their vectors, [B, N, d], or [N, d] for the same in every row."""
+        counted = None
+        if state.features is not None:
+            counted = tf.zeros([*tf.unstack(tf.shape(match)), state.features.shape[-1]])
+        scores = self.head(state.vector, items, counted) + match
+        return scores if similar is None else scores + similar
+
+    def _beside(self, state: RankerState, scores: tf.Tensor, normaliser: tf.Tensor, training: bool) -> tf.Tensor:
+        """Scores of items outside the calibrated catalogue, on its scale."""
+        if state.habits is None:
+            return scores
+        if not training:
+            scores = scores / tf.exp(self.mixture.log_temperature)
+        return scores - normaliser[:, tf.newaxis]
 
     def item_vectors(self) -> tf.Tensor:
         return self._vectors(None, None, None, training=False)

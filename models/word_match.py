@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from models import words as text_words
+from models.described_items import put_rows
 
 #: First letters of a word in which a typo is found.
 _LETTERS = 16
@@ -139,6 +140,24 @@ class WordMatch(tf.keras.layers.Layer):
         self._training.holders = tf.constant(np.concatenate([owners[order], [0]]), tf.int32)
         self._index(tf.gather(spelled, kept))
 
+    def put_rows(self, rows: tf.Tensor, texts: tf.Tensor) -> None:
+        """Stores the words of n items in their rows, int64 [n] and string [n], as `set_texts` does.
+
+        The vocabulary and the words' weights stay: a word that no item held before is none.
+        """
+        split = text_words.split_words(texts)
+        places, known = self._known(split.flat_values)
+        first = _first_times(split)
+        numbers = tf.reduce_sum(split.with_flat_values(tf.cast(first, tf.float32)), 1)
+        put_rows(self.numbers, rows, tf.maximum(numbers, 1))
+        kept = tf.where(tf.logical_and(known, first), places, self.vocabulary)
+        kept = split.with_flat_values(kept).to_tensor(self.vocabulary)
+        kept = tf.pad(kept, [[0, 0], [0, self.item_words]], constant_values=self.vocabulary)
+        # The rarest come first, and what is no word last, so that it is the others that are cut off.
+        held = tf.gather(tf.concat([self.held, [float("inf")]], 0), kept)
+        kept = tf.gather(kept, tf.argsort(held, stable=True), batch_dims=1)
+        put_rows(self.words_of, rows, kept[:, : self.item_words])
+
     def read(self, queries: tf.Tensor, training: bool = False) -> QueryWords:
         """The words of queries.
 
@@ -148,16 +167,8 @@ class WordMatch(tf.keras.layers.Layer):
         """
         split = text_words.split_words(queries)
         flat, rows = split.flat_values, split.value_rowids()
-        hashes = text_words.keys(flat)
-        places = tf.searchsorted(self.keys, hashes, out_type=tf.int32)
-        places = tf.minimum(places, self.vocabulary - 1)
-        known = tf.equal(tf.gather(self.keys, places), hashes)
-        # A word counts once; as the words of a text come in their order, the first of them does.
-        named = tf.strings.join([tf.strings.as_string(rows), flat], " ")
-        _, first = tf.unique(named)
-        number = tf.reduce_max(tf.concat([first + 1, [0]], 0))
-        seen = tf.math.unsorted_segment_min(tf.range(tf.size(first)), first, number)
-        again = tf.not_equal(tf.gather(seen, first), tf.range(tf.size(first)))
+        places, known = self._known(flat)
+        again = tf.logical_not(_first_times(split))
         own = tf.where(known, places, self.vocabulary)
         # In training the few unknown ones alone are looked for: most of the time of a step would go into the others.
         looked_for = tf.where(tf.logical_or(not training, tf.logical_not(known)))
@@ -218,6 +229,13 @@ class WordMatch(tf.keras.layers.Layer):
         rows = tf.gather(self._training.holders, starts[:, tf.newaxis] + drawn)
         return tf.where(held[:, tf.newaxis] > 0, rows, 0), tf.cast(held, tf.float32)
 
+    def _known(self, spelled: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """(place int32 [n] in the vocabulary, whether the word is there bool [n]) of words, string [n]."""
+        hashes = text_words.keys(spelled)
+        places = tf.searchsorted(self.keys, hashes, out_type=tf.int32)
+        places = tf.minimum(places, self.vocabulary - 1)
+        return places, tf.equal(tf.gather(self.keys, places), hashes)
+
     def _near(self, spelled: tf.Tensor, own: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """(places int32 [n, C], weights float32 [n, C]) of the known words one typo from n words, but for their own."""
         hashes = text_words.deletion_keys(spelled, _LETTERS)
@@ -269,3 +287,12 @@ class WordMatch(tf.keras.layers.Layer):
             "vocabulary": self.vocabulary,
             "item_words": self.item_words,
         }
+
+
+def _first_times(split: tf.RaggedTensor) -> tf.Tensor:
+    """Bool, one a word: whether it stands in its text for the first time; a word counts once."""
+    named = tf.strings.join([tf.strings.as_string(split.value_rowids()), split.flat_values], " ")
+    _, of = tf.unique(named)
+    number = tf.reduce_max(tf.concat([of + 1, [0]], 0))
+    seen = tf.math.unsorted_segment_min(tf.range(tf.size(of)), of, number)
+    return tf.equal(tf.gather(seen, of), tf.range(tf.size(of)))

@@ -64,9 +64,22 @@ class StoredWeight(tf.Module):
             return values
         return values * (tf.gather(self._scale, indices) if self._axis == 0 else self._scale[0])
 
+    def put_rows(self, indices: tf.Tensor, values: tf.Tensor) -> None:
+        """Stores other rows, float32 [n, …], int [n]; with scales along another axis what is beyond them is cut off."""
+        if self._scale is not None:
+            scale = self._scale[0]
+            if self._axis == 0:
+                scale = tf.reduce_max(tf.abs(values), list(range(1, values.shape.rank)), keepdims=True) / 127
+                scale = tf.where(scale > 0, scale, 1.0)
+                self._scale.scatter_update(tf.IndexedSlices(scale, indices))
+            values = tf.clip_by_value(tf.round(values / scale), -127, 127)
+        self._values.scatter_update(tf.IndexedSlices(tf.cast(values, self._values.dtype), indices))
+
 
 def compress(model: tf.keras.Model, kind: str) -> list[tf.Variable]:
     """Lets a model read its large float weights out of a smaller store, in every graph that is traced from now on.
+
+    Rows of them can still be written with `scatter_update`.
 
     Args:
       model: its variables must be plain ones, of no distribution strategy; it can no longer be trained.
@@ -89,7 +102,7 @@ def compress(model: tf.keras.Model, kind: str) -> list[tf.Variable]:
 
 
 def _read_from(variable: tf.Variable, stored: StoredWeight) -> None:
-    """Every way of TensorFlow 2.15 to read a variable ends in one of these three functions."""
+    """Every way of TensorFlow 2.15 to read a variable ends in one of the first three functions."""
 
     def read(no_copy: bool = False) -> tf.Tensor:
         del no_copy
@@ -103,10 +116,15 @@ def _read_from(variable: tf.Variable, stored: StoredWeight) -> None:
         del name
         return tf.gather_nd(stored.read(), indices)
 
-    replaced: dict[str, Callable[..., tf.Tensor]] = {
+    def put_rows(sparse_delta: tf.IndexedSlices, use_locking: bool = False, name: str | None = None) -> None:
+        del use_locking, name
+        stored.put_rows(sparse_delta.indices, sparse_delta.values)
+
+    replaced: dict[str, Callable[..., tf.Tensor | None]] = {
         "_read_variable_op": read,
         "sparse_read": rows,
         "gather_nd": places,
+        "scatter_update": put_rows,
     }
     for name, function in replaced.items():
         setattr(variable, name, function)

@@ -56,6 +56,10 @@ RUN_FILE = "assets.extra/training.json"
 #: What a later fit needs to know to start from the SavedModel's weights.
 WARM_START_FILE = "assets.extra/warm_start.json"
 
+#: What an export knew of its items, and how many more it has room for; arrays of it lie beside.
+CATALOGUE_FILE = "assets.extra/catalogue.json"
+CATALOGUE_ARRAYS_FILE = "assets.extra/catalogue.npz"
+
 #: Rows of `recommend` and `search`; fixed at export. Short rows end in "" and -inf.
 DEFAULT_TOP_K = 100
 

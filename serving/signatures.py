@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,10 @@ from models.candidate_model import CandidateModel
 from models.dense_inputs import dense_inputs
 from models.user_state import UserState
 from serving import contract
+from serving.forbidden_items import read_forbidden_items
+from serving.item_rows import ItemRows
 from serving.profile_tags import ProfileTags
+from serving.raw_features import as_specified, everything
 from serving.suggestions import SuggestionTable
 
 _DTYPES = {"string": tf.string, "int64": tf.int64, "float": tf.float32}
@@ -40,9 +44,11 @@ class CatalogueServable(tf.Module):
     Args:
       model: of the zoo, trained; all signatures but `rank` ask for a `CatalogueModel`.
       transform: callable layer, raw features -> transformed ones (Transform's graph).
-      raw_spec: parsing spec of the raw features that a request has (no labels, no catalogue columns).
+      raw_spec: parsing spec of the raw features.
       item_vocabulary: path of the item vocabulary, one id a line; line i is row i of the catalogue.
-      item_ids: the same ids.
+      item_ids: the same ids; the model's spare rows come after them.
+      forbidden_items: path of what `serving.forbidden_items` writes: `recommend` and `search` answer none of them, and
+        `rank` puts them last, with minus infinity.
       tags: of the `profile` signature.
       context_columns: declared context columns.
       title_length: tokens of a candidate's text.
@@ -61,6 +67,7 @@ class CatalogueServable(tf.Module):
         raw_spec: Mapping[str, Any],
         item_vocabulary: str,
         item_ids: Sequence[str],
+        forbidden_items: str,
         tags: Tags,
         context_columns: tuple[str, ...],
         title_length: int,
@@ -79,24 +86,31 @@ class CatalogueServable(tf.Module):
         self.transform = transform
         self._suggestions = suggestions
         self.tagger = tagger
-        self._raw_spec = dict(raw_spec)
+        # No labels, and nothing of the catalogue: no request has them.
+        self._raw_spec = {
+            name: raw_spec[name] for name in raw_spec if name in {*features.REQUEST_FEATURES, *context_columns}
+        }
         self._context = context_columns
         self._title_length = title_length
         self._top_k = top_k
         self._top_tags = min(top_tags, len(tags.names))
         self._last_moment = tf.Variable(last_moment, trainable=False, dtype=tf.int64, name="last_moment")
-        self._item_ids = tf.Variable(list(item_ids), trainable=False, dtype=tf.string, name=contract.ITEM_IDS)
+        # What `serving.refresh_catalogue` writes anew has names without an underscore.
+        ids = [*item_ids, *[""] * model.spare_items]
+        hidden = {"", *read_forbidden_items(pathlib.Path(forbidden_items))}
+        servable = (tf.convert_to_tensor(model.servable).numpy() > 0).tolist()
+        listed = [known and item_id not in hidden for item_id, known in zip(ids, servable, strict=True)]
+        self.item_ids = tf.Variable(ids, trainable=False, dtype=tf.string, name=contract.ITEM_IDS)
+        self.listed = tf.Variable(listed, trainable=False, dtype=tf.bool, name="listed")
+        self.item_rows = None
+        if model.spare_items and model.READS_ITEMS:
+            self.item_rows = ItemRows(model, transform, raw_spec, title_length)
+        self._trained = len(item_ids)
         self._tag_names = tf.Variable(list(tags.names), trainable=False, dtype=tf.string, name="tag_names")
         self._tag_of = tf.Variable(list(tags.tag_of), trainable=False, dtype=tf.int64, name="tag_of")
         self._item_of = tf.Variable(list(tags.item_of), trainable=False, dtype=tf.int64, name="item_of")
-        initializer = tf.lookup.TextFileInitializer(
-            item_vocabulary,
-            tf.string,
-            tf.lookup.TextFileIndex.WHOLE_LINE,
-            tf.int64,
-            tf.lookup.TextFileIndex.LINE_NUMBER,
-        )
-        self._rows = tf.lookup.StaticHashTable(initializer, -1)
+        self._rows = _line_numbers(item_vocabulary)
+        self._forbidden = _line_numbers(forbidden_items)
 
     def signatures(self, names: Sequence[str]) -> dict[str, Any]:
         """Concrete functions by the names of signatures, `serving_default` always among them."""
@@ -138,7 +152,8 @@ class CatalogueServable(tf.Module):
 
     def _profile(self, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         state = self._state(self._raw(inputs, keep_query=True))
-        probability = tf.nn.softmax(self._untracked.model.score_catalogue(state))
+        # Of the items that tags were taken from: what comes after training changes no profile.
+        probability = tf.nn.softmax(self._untracked.model.score_catalogue(state)[:, : self._trained])
         carried = tf.transpose(tf.gather(probability, self._item_of, axis=1))
         weights = tf.transpose(tf.math.unsorted_segment_sum(carried, self._tag_of, tf.size(self._tag_names)))
         scores, places = tf.math.top_k(weights, self._top_tags)
@@ -162,7 +177,11 @@ class CatalogueServable(tf.Module):
         inputs = dense_inputs(self.transform(dict(raw)), self._title_length)
         scores = self._untracked.model(inputs, training=False)
         real = inputs[features.CANDIDATE_ITEMS_XF] > features.PADDING_ID
-        return {contract.SCORES: tf.where(real, scores, -float("inf"))}
+        ids = raw[features.CANDIDATE_ITEM_IDS]
+        named = tf.boolean_mask(ids.indices, self._forbidden.lookup(ids.values) >= 0)
+        forbidden = tf.scatter_nd(named, tf.ones_like(named[:, 0]), tf.shape(scores, tf.int64)) > 0
+        allowed = tf.logical_and(real, tf.logical_not(forbidden))
+        return {contract.SCORES: tf.where(allowed, scores, -float("inf"))}
 
     def _state(self, raw: Mapping[str, Any]) -> UserState:
         inputs = dense_inputs(self.transform(dict(raw)), self._title_length)
@@ -176,10 +195,10 @@ class CatalogueServable(tf.Module):
         allowed = self._marked(inputs[contract.ALLOW_ITEM_IDS], inputs[contract.ALLOW_COUNT], width)
         everything = tf.equal(inputs[contract.ALLOW_COUNT], 0)[:, tf.newaxis]
         open_to = tf.logical_and(tf.logical_not(excluded), tf.logical_or(allowed, everything))
-        open_to = tf.logical_and(open_to, self._untracked.model.servable > 0)
+        open_to = tf.logical_and(open_to, self.listed)
         scores = tf.where(open_to, scores, -float("inf"))
         best, places = tf.math.top_k(scores, tf.minimum(self._top_k, width))
-        ids = tf.where(tf.math.is_inf(best), "", tf.gather(self._item_ids, places))
+        ids = tf.where(tf.math.is_inf(best), "", tf.gather(self.item_ids, places))
         missing = [[0, 0], [0, self._top_k - tf.shape(best)[1]]]
         ids = tf.ensure_shape(tf.pad(ids, missing, constant_values=""), [None, self._top_k])
         best = tf.ensure_shape(tf.pad(best, missing, constant_values=-float("inf")), [None, self._top_k])
@@ -211,28 +230,19 @@ class CatalogueServable(tf.Module):
         query = inputs[features.QUERY]
         scalars[features.QUERY] = query if keep_query else tf.zeros_like(query)
         for name, value in scalars.items():
-            raw[name] = self._as_specified(name, value)
+            raw[name] = as_specified(value, self._raw_spec[name])
         if features.CANDIDATE_ITEM_IDS in inputs:
             count = inputs[contract.CANDIDATE_COUNT]
             for name in (features.CANDIDATE_ITEM_IDS, features.CANDIDATE_TEXT):
                 within = tf.sequence_mask(count, tf.shape(inputs[name])[1])
-                raw[name] = _all(tf.where(within, inputs[name], ""))
+                raw[name] = everything(tf.where(within, inputs[name], ""))
         else:
             for name in (features.CANDIDATE_ITEM_IDS, features.CANDIDATE_TEXT):
-                raw[name] = _all(tf.zeros_like(ids[:, :1]))
+                raw[name] = everything(tf.zeros_like(ids[:, :1]))
         return raw
 
-    def _as_specified(self, name: str, value: tf.Tensor) -> tf.Tensor | tf.SparseTensor:
-        column = value[:, tf.newaxis]
-        if isinstance(self._raw_spec[name], tf.io.FixedLenFeature):
-            return column
-        if value.dtype == tf.string:  # "" is how a request says that it does not know
-            return tf.ragged.boolean_mask(column, tf.not_equal(column, "")).to_sparse()
-        return _all(column)
 
-
-def _all(values: tf.Tensor) -> tf.SparseTensor:
-    """Every entry of a rectangle as a SparseTensor, zeros and "" too."""
-    shape = tf.shape(values, tf.int64)
-    indices = tf.where(tf.ones_like(values, tf.bool))
-    return tf.SparseTensor(indices, tf.reshape(values, [-1]), shape)
+def _line_numbers(path: str) -> tf.lookup.StaticHashTable:
+    """The lines of a file -> their numbers from 0; -1 for what is none."""
+    line, number = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
+    return tf.lookup.StaticHashTable(tf.lookup.TextFileInitializer(path, tf.string, line, tf.int64, number), -1)

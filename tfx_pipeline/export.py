@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import pathlib
+import tempfile
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,10 +14,15 @@ import tensorflow_transform as tft
 from models import features, registry
 from models.candidate_model import CandidateModel
 from models.pruning import keep_text_layers, prune_kernels, twin
+from models.widening import widen
 from serving import contract
 from serving.compression import compress
+from serving.forbidden_items import FILE as FORBIDDEN_FILE
+from serving.forbidden_items import write_forbidden_items
 from serving.profile_tags import ProfileTags
+from serving.refresh_catalogue.record import CatalogueRecord
 from serving.requests import Request
+from serving.rules.forbidden import read_forbidden
 from serving.signatures import CatalogueServable
 from serving.suggestions import SuggestionTable, collect
 from serving.tags import catalogue_tags
@@ -41,34 +49,33 @@ def export(
     """
     entry = registry.entry(settings.model.entry)
     context = settings.data.context
-    wanted = {*features.REQUEST_FEATURES, *context}
-    raw_spec = {name: spec for name, spec in transform.raw_feature_spec().items() if name in wanted}
-    weights = None
-    if settings.export != ExportSettings():
-        # A twin, since what follows leaves a model that can no longer be trained.
-        layers = settings.export.text_layers
-        model = keep_text_layers(model, layers) if layers else twin(model)
-        if settings.export.sparsity:
-            prune_kernels(model, settings.export.sparsity)
-            model.refresh_item_text()  # vectors of the pruned text encoder, as queries have them
-        weights = compress(model, settings.export.weights)
-    servable = CatalogueServable(
-        model,
-        transform.transform_features_layer(),
-        raw_spec,
-        transform.vocabulary_file_by_name(features.ITEM_VOCABULARY),
-        catalogue.item_ids,
-        catalogue_tags(catalogue.category_names, catalogue.titles),
-        context,
-        settings.transform.title_length,
-        last_moment=(catalogue.first_day + len(catalogue.sales)) * features.SECONDS_PER_DAY,
-        top_k=settings.serve.top_k,
-        top_tags=settings.serve.tags,
-        weights=weights,
-        suggestions=_suggestions(settings, catalogue, queries or {}) if contract.SUGGEST in entry.signatures else None,
-        tagger=ProfileTags(newest(settings.serve.tagger)) if settings.serve.tagger else None,
-    )
-    tf.saved_model.save(servable, export_dir, signatures=servable.signatures(entry.signatures))
+    model, weights = _to_serve(model, settings.export)
+    forbidden = read_forbidden(settings.serve.forbidden) if settings.serve.forbidden else frozenset()
+    with tempfile.TemporaryDirectory() as folder:
+        forbidden_items = pathlib.Path(folder, FORBIDDEN_FILE)
+        write_forbidden_items(forbidden_items, forbidden)
+        servable = CatalogueServable(
+            model,
+            transform.transform_features_layer(),
+            transform.raw_feature_spec(),
+            transform.vocabulary_file_by_name(features.ITEM_VOCABULARY),
+            catalogue.item_ids,
+            str(forbidden_items),
+            catalogue_tags(catalogue.category_names, catalogue.titles),
+            context,
+            settings.transform.title_length,
+            last_moment=(catalogue.first_day + len(catalogue.sales)) * features.SECONDS_PER_DAY,
+            top_k=settings.serve.top_k,
+            top_tags=settings.serve.tags,
+            weights=weights,
+            suggestions=(
+                _suggestions(settings, catalogue, queries or {}) if contract.SUGGEST in entry.signatures else None
+            ),
+            tagger=ProfileTags(newest(settings.serve.tagger)) if settings.serve.tagger else None,
+        )
+        tf.saved_model.save(servable, export_dir, signatures=servable.signatures(entry.signatures))
+    if model.spare_items:
+        CatalogueRecord.of(catalogue.table, model.spare_items, model.READS_ITEMS).write(export_dir)
     popular = np.argsort(-catalogue.sales.sum(0), kind="stable")[:5]
     ids = [catalogue.item_ids[row] for row in popular]
     moment = (catalogue.first_day + len(catalogue.sales)) * features.SECONDS_PER_DAY
@@ -86,6 +93,22 @@ def export(
         ),
     ]
     write_warmup(export_dir, settings.serve.model_name, requests, context, entry.signatures)
+
+
+def _to_serve(model: CandidateModel, export: ExportSettings) -> tuple[CandidateModel, list[tf.Variable] | None]:
+    """(the model as it is served, what is saved of it): itself, or a twin, where no longer one that can be trained."""
+    spare = math.ceil(export.spare_items * model.items)
+    if model.most_items is not None:
+        spare = max(0, min(spare, model.most_items - model.items))
+    if not spare and export == ExportSettings(spare_items=export.spare_items):
+        return model, None
+    made = widen(model, spare) if spare else twin(model)
+    if export.text_layers:
+        made = keep_text_layers(made, export.text_layers)
+    if export.sparsity:
+        prune_kernels(made, export.sparsity)
+        made.refresh_item_text()  # vectors of the pruned text encoder, as queries have them
+    return made, compress(made, export.weights)
 
 
 def _suggestions(settings: Settings, catalogue: Catalogue, queries: Mapping[str, int]) -> SuggestionTable:

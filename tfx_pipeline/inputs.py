@@ -15,6 +15,7 @@ import tensorflow_transform as tft
 from models import features, wordpiece
 from models.dense_inputs import PADDING, dense_inputs
 from models.item_encoder import ItemTable
+from models.item_text import searched_text
 from models.sizes import Sizes
 from tfx_pipeline.settings import Settings
 from tfx_pipeline.shoppers import newest_records
@@ -415,7 +416,7 @@ def read_catalogue(
         prices=prices,
         trained=sales.sum(0) > 0,
         servable=servable,
-        texts=[" ".join(filter(None, parts)) for parts in zip(*texts.values(), strict=True)],
+        texts=[searched_text(*parts) for parts in zip(*texts.values(), strict=True)],
         images=images if settings.data.image_embedding_width else None,
         relations=related if settings.data.item_relations else None,
     )

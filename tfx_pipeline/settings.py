@@ -284,6 +284,8 @@ class ServeSettings:
       tags, suggestions: T of `profile`, K of `suggest`.
       tagger: a pushed tagger (a version's folder, or the folder of versions, of which the newest is taken), whose tags
         of the profile text join those of a ranking entry's `profile`; "" for none.
+      forbidden: a list of forbidden items (`serving.rules.forbidden`, read when the model is exported), which no
+        signature answers and `rank` puts last; "" for none. `serving.refresh_catalogue` puts in another one.
     """
 
     model_name: str = "ranker"
@@ -291,6 +293,7 @@ class ServeSettings:
     tags: int = number(10, 1, 10000)
     suggestions: int = number(10, 1, 1000)
     tagger: str = ""
+    forbidden: str = ""
 
 
 @dataclass(frozen=True)

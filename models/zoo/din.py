@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from models import features, losses, perturbation
 from models.catalogue_model import CatalogueModel, Tensors, catalogue_rows
+from models.described_items import DescribedItems
 from models.item_encoder import ItemEncoder, ItemTable
 from models.options import LossOptions, ModelOptions, number
 from models.registry import Entry
@@ -78,6 +79,7 @@ class Din(CatalogueModel):
 
     LOSSES: ClassVar[tuple[str, ...]] = ("listwise", "binary")
     TRACKED: ClassVar[tuple[str, ...]] = ("listwise", "binary")
+    READS_ITEMS: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -127,6 +129,10 @@ class Din(CatalogueModel):
     def set_catalogue(self, table: ItemTable, sales: np.ndarray, first_day: int) -> None:
         super().set_catalogue(table, sales, first_day)
         self.item_inputs.set_table(table)
+
+    def put_items(self, rows: tf.Tensor, items: DescribedItems, texts: bool = True) -> None:
+        del texts
+        self.item_inputs.put_rows(rows, items)
 
     def encode_user(self, inputs: Tensors, training: bool = False) -> DinState:
         items = self.item_inputs(None, training=training)

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from models.counted_model import CountedModel, CountedState
-from models.item_regression import check_size, item_weights
+from models.item_regression import MOST_ITEMS, check_size, item_weights
 from models.options import LossOptions, ModelOptions, number
 from models.paths import named_items
 from models.registry import Entry
@@ -51,6 +51,10 @@ class Ease(CountedModel):
         self.regularisation, self.own_items = regularisation, own_items
         self.matrix = self.add_weight(name="matrix", shape=[items, items], initializer="zeros", trainable=False)
         self.built = True
+
+    @property
+    def most_items(self) -> int:
+        return MOST_ITEMS
 
     def count(self, shoppers: Iterable[Shopper]) -> None:
         self.matrix.assign(item_weights((one.sequence for one in shoppers), self.items, self.regularisation))

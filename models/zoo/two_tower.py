@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
 
 from models import features, losses, perturbation
 from models.catalogue_model import CatalogueModel, Tensors, catalogue_rows
+from models.described_items import DescribedItems
 from models.item_encoder import ItemEncoder, ItemTable
 from models.options import LossOptions, ModelOptions, number
 from models.registry import Entry
@@ -55,6 +56,8 @@ class TwoTower(CatalogueModel):
 
     Reference: Yi et al., Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations (2019).
     """
+
+    READS_ITEMS: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -102,6 +105,10 @@ class TwoTower(CatalogueModel):
     def set_catalogue(self, table: ItemTable, sales: np.ndarray, first_day: int) -> None:
         super().set_catalogue(table, sales, first_day)
         self.item_inputs.set_table(table)
+
+    def put_items(self, rows: tf.Tensor, items: DescribedItems, texts: bool = True) -> None:
+        del texts
+        self.item_inputs.put_rows(rows, items)
 
     def encode_user(self, inputs: Tensors, training: bool = False) -> TwoTowerState:
         entering = self.item_inputs(None, training=training)

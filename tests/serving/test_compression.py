@@ -100,3 +100,40 @@ def test_a_kind_nobody_knows_is_named():
     assert KINDS[0] == "float32"
     with pytest.raises(ValueError, match="must be one of bfloat16, float16, int8, not 'int4'"):
         StoredWeight(np.ones([2, 2]), "int4", "w", True)
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+@pytest.mark.parametrize("shape", [(200, 16), (16, 200)])
+def test_rows_can_be_written_through_a_graph(kind, shape):
+    class Table(tf.keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.table = self.add_weight("table", shape)
+
+        def call(self, rows):
+            return tf.gather(self.table, rows)
+
+    model, rows = Table(), tf.constant([3, 7], tf.int64)
+    value = RNG.normal(size=shape).astype(np.float32)
+    model.table.assign(value)
+    held = compress(model, kind)
+    new = (0.5 * value[[1, 2]]).astype(np.float32)  # within the steps of every column
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int64), tf.TensorSpec([None, shape[1]])])
+    def write(rows, values):
+        model.table.scatter_update(tf.IndexedSlices(values, rows))
+        return tf.size(rows)
+
+    before = model(tf.range(shape[0])).numpy()
+    write(rows, new)
+    after = model(tf.range(shape[0])).numpy()
+    others = ~np.isin(np.arange(shape[0]), rows)
+    np.testing.assert_array_equal(after[others], before[others])
+    step = np.abs(value).max(0) / 127 if shape[0] < shape[1] else np.abs(new).max(1, keepdims=True) / 127
+    expected = {
+        "int8": np.clip(np.round(new / step), -127, 127) * step,
+        "bfloat16": tf.cast(tf.cast(new, tf.bfloat16), tf.float32).numpy(),
+        "float16": new.astype(np.float16).astype(np.float32),
+    }[kind]
+    np.testing.assert_allclose(after[rows], expected, rtol=1e-6, atol=1e-6)
+    assert all(variable is not model.table for variable in held)

@@ -1,5 +1,6 @@
 """The served folder through the eyes of a server: whole versions only, rising, never twice the same model."""
 
+import json
 import os
 import pathlib
 import threading
@@ -11,6 +12,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import path_utils, proto_utils
 
+from serving import contract
 from tfx_pipeline.components import pusher
 
 
@@ -30,6 +32,18 @@ def test_push_copies_the_model_whole(tmp_path):
     assert pushed.path == tmp_path / "served" / str(pushed.version)
     assert (pushed.path / "saved_model.pb").read_bytes() == b"graph"
     assert (pushed.path / "variables" / "part-2").read_bytes() == b"\2" * 200_000
+
+
+def test_a_model_that_was_refreshed_since_is_not_pushed_again(tmp_path):
+    source, served = make_model(tmp_path / "model"), tmp_path / "served"
+    first = pusher.push(source, served).version
+    for version, before in ((first + 1, first), (first + 2, first + 1)):
+        folder = make_model(served / str(version), b"graph", parts=2)
+        (folder / "assets.extra").mkdir()
+        (folder / contract.CATALOGUE_FILE).write_text(json.dumps({"refreshed_from": before}), encoding="utf-8")
+    assert pusher.push(source, served) == (first + 2, served / str(first + 2), False)
+    other = pusher.push(make_model(tmp_path / "other", b"another"), served)
+    assert other.anew and other.version > first + 2
 
 
 def test_a_watcher_never_sees_a_half_copied_version(tmp_path, monkeypatch):

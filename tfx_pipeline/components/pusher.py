@@ -20,6 +20,8 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
+from serving.refresh_catalogue.record import fitted_version
+
 #: Custom properties of the PushedModel artifact, beside TFX's `pushed`, `pushed_destination`, `pushed_version`.
 PUSHED_ANEW = "pushed_anew"
 
@@ -47,7 +49,7 @@ def push(source: pathlib.Path, base: pathlib.Path) -> Pushed:
       base: the served folder, holding one folder per version; made where it is missing.
 
     Returns:
-      The version; the standing one, untouched, if the newest is this very model.
+      The version; the standing one, untouched, if the newest is this very model, or a refresh of it.
 
     Raises:
       FileNotFoundError: if `source` holds no `saved_model.pb`.
@@ -59,7 +61,8 @@ def push(source: pathlib.Path, base: pathlib.Path) -> Pushed:
         for leftover in base.glob(f"{_HIDDEN}*"):
             shutil.rmtree(leftover)
         newest = max(versions(base), default=0)
-        if newest and content_hash(base / str(newest)) == content_hash(source):
+        # What was refreshed stands: the model without it would bring back what is sold out, or forbidden.
+        if newest and content_hash(base / str(fitted_version(base, newest))) == content_hash(source):
             return Pushed(newest, base / str(newest), anew=False)
         version = max(int(time.time()), newest + 1)
         hidden = base / f"{_HIDDEN}{version}"

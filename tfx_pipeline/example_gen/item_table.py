@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from models.item_text import item_text
 from tfx_pipeline.example_gen.boundaries import DAY, Boundaries
 from tfx_pipeline.raw_tables.adapter import IMAGE_EMBEDDING
 
 #: `first_event` of an item without events.
 NEVER = np.iinfo(np.int64).max
-
-
-def item_text(row: Mapping[str, Any]) -> str:
-    """The text that stands for an item the model does not know by its id.
-
-    Args:
-      row: of the items table; `title`, `brand`, `category` and `description` are read, "" when not declared.
-    """
-    return "; ".join(str(row[part]) for part in ("title", "brand", "category", "description") if row[part])
 
 
 class ItemTable:
