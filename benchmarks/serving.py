@@ -73,10 +73,23 @@ class Setting:
     def calls(self, number: int) -> int:
         return max(3, round(number * self.scale))
 
-    @contextlib.contextmanager
-    def server(self, *flags: str) -> Iterator[ServerProcess]:
-        with ServerProcess(self.base, NAME, rest=False, flags=flags) as server:
-            yield server
+    def server(self, *flags: str) -> ServerProcess:
+        """A server of the model with further flags, without REST."""
+        return ServerProcess(self.base, NAME, rest=False, flags=flags)
+
+    def swap(self, version: int, client: Client) -> None:
+        """Puts a further version there, waits until it serves, and takes the one before away."""
+        hidden = self.work / "coming"
+        shutil.copytree(self.base / str(version - 1), hidden)
+        hidden.rename(self.base / str(version))
+        wait_until(lambda: any(one.version == version and one.state == "AVAILABLE" for one in client.status()))
+        shutil.rmtree(self.base / str(version - 1))
+
+    @staticmethod
+    def resident_mb(pid: int) -> float:
+        """Memory of a process that is not swapped out."""
+        status = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
 
 def _requests(base: pathlib.Path) -> list[Any]:
@@ -190,13 +203,13 @@ def soak(setting: Setting, requests: int = 100_000, swaps: int = 50) -> Iterator
         Client(server.address, NAME) as client,
     ):
         for swap in range(2, swaps + 2):
-            swapped = threading.Thread(target=_swap, args=(setting.base, swap, client))
+            swapped = threading.Thread(target=setting.swap, args=(swap, client))
             swapped.start()
             said = load.ask(address=server.address, clients=CLIENTS, calls=each)
             for kind, number in said["failures"].items():
                 failures[kind] = failures.get(kind, 0) + number
             swapped.join()
-            memory.append(_resident_mb(server.pid))
+            memory.append(setting.resident_mb(server.pid))
     early = statistics.median(memory[: max(1, swaps // 10)])
     late = statistics.median(memory[-max(1, swaps // 10) :])
     done = swaps * each * CLIENTS
@@ -212,26 +225,12 @@ CASES: dict[str, Callable[[Setting], Iterator[Line]]] = {
 }
 
 
-def _swap(base: pathlib.Path, version: int, client: Client) -> None:
-    """Puts a further version there, waits until it serves, and takes the one before away."""
-    hidden = base.parent / "coming"
-    shutil.copytree(base / str(version - 1), hidden)
-    hidden.rename(base / str(version))
-    _wait(lambda: any(one.version == version and one.state == "AVAILABLE" for one in client.status()))
-    shutil.rmtree(base / str(version - 1))
-
-
-def _wait(happened: Callable[[], bool], seconds: float = 300) -> None:
+def wait_until(happened: Callable[[], bool], seconds: float = 300) -> None:
     until = time.monotonic() + seconds
     while not happened():
         if time.monotonic() > until:
             raise RuntimeError(f"a version is not served after {seconds:g} s")
         time.sleep(0.1)
-
-
-def _resident_mb(pid: int) -> float:
-    status = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
 
 def _none_failed(said: dict[str, Any]) -> None:
