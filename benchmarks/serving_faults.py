@@ -1,0 +1,362 @@
+"""What the embedded server stands: JSON lines on the standard output, each with what happened and whether it may.
+
+    python -m benchmarks.serving_faults --model runs/online_retail/serving/ranker [--case NAME …] [--scale 1]
+
+Cases:
+
+* `swaps`: 50 hot swaps under 16 clients; none of at least 20,000 requests may fail.
+* `replicas`: two servers behind one client of 16 threads, one of them killed; no request may fail.
+* `versions`: newer versions that are corrupt, half copied or empty; the old one must go on serving, and the status must
+  say why.
+* `mutations`: 20,000 requests over gRPC and REST, bytes changed at random; the server must stay, answer each in time,
+  never as its own failure, and with no path of the file system.
+* `overload`: ten times what the server takes, with a queue of 16 batches; what is too much must be refused at once, and
+  all must be well afterwards.
+* `refusals`: plain text on a TLS port, no client certificate, one of another authority, paths for model names, bodies
+  past the limit, slow clients: none gets an answer, and the server stays.
+
+Exits with 0 if all may be so, with 1 if something may not, or with one sentence.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import concurrent.futures
+import http.client
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import socket
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import grpc
+
+from benchmarks.servable import ServableError, newest_version
+from benchmarks.serving import CLIENTS, NAME, Line, Setting, wait_until
+from benchmarks.serving_children import PREDICT, Child, read_requests, stacked
+from serving.client import CallError, Client
+from serving.requests import Request
+from serving.server.process import ServerProcess
+
+#: gRPC's codes for what a caller did wrong, and for what it may try again.
+_OF_CALLERS = {"INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "OUT_OF_RANGE", "UNIMPLEMENTED"}
+_TOO_MUCH = {"RESOURCE_EXHAUSTED", "UNAVAILABLE"}
+_SEED = 7
+
+
+def swaps(setting: Setting, number: int = 50, requests: int = 20_000) -> Line:
+    """Versions come and go while clients ask."""
+    stop = threading.Event()
+    failures: collections.Counter[str] = collections.Counter()
+    asked = 0
+    swaps_done = setting.calls(number)
+    with (
+        setting.server("--file_system_poll_wait_seconds=1") as server,
+        Child("load", str(setting.requests)) as load,
+        Client(server.address, NAME) as client,
+    ):
+
+        def swap() -> None:
+            for version in range(2, swaps_done + 2):
+                setting.swap(version, client)
+            stop.set()
+
+        swapping = threading.Thread(target=swap)
+        swapping.start()
+        while not stop.is_set() or asked < requests * setting.scale:
+            said = load.ask(address=server.address, clients=CLIENTS, seconds=5)
+            failures.update(said["failures"])
+            asked += len(said["seconds"])
+        swapping.join()
+    return _line("swaps", not failures, requests=asked, swaps=swaps_done, failed=dict(failures))
+
+
+def replicas(setting: Setting, seconds: float = 20.0) -> Line:
+    """One of two servers is killed."""
+    failed: collections.Counter[str] = collections.Counter()
+    latencies: list[float] = []
+    request = Request(user_id="u1")
+    with setting.server() as first, setting.server() as second:
+        until = time.monotonic() + max(6.0, seconds * setting.scale)
+        with Client(f"{first.address},{second.address}", NAME, timeout=20) as client:
+            client.recommend(request)
+
+            def work(_: int) -> None:
+                while time.monotonic() < until:
+                    began = time.perf_counter()
+                    try:
+                        client.recommend(request)
+                    except CallError as error:
+                        failed[str(error.code)] += 1
+                    latencies.append(time.perf_counter() - began)
+
+            with concurrent.futures.ThreadPoolExecutor(CLIENTS) as pool:
+                working = [pool.submit(work, place) for place in range(CLIENTS)]
+                time.sleep(3)
+                os.kill(first.pid, signal.SIGKILL)
+                for one in working:
+                    one.result()
+    return _line(
+        "replicas", not failed, requests=len(latencies), failed=dict(failed), slowest_s=round(max(latencies), 3)
+    )
+
+
+def versions(setting: Setting) -> Line:
+    """Newer versions that are no good."""
+    found: dict[str, Any] = {}
+    good = setting.version
+
+    def cut(folder: pathlib.Path) -> None:
+        graph = folder / "saved_model.pb"
+        graph.write_bytes(graph.read_bytes()[: graph.stat().st_size // 2])
+
+    def half(folder: pathlib.Path) -> None:
+        shutil.rmtree(folder / "variables")
+
+    def empty(folder: pathlib.Path) -> None:
+        (folder / "saved_model.pb").unlink()
+
+    with setting.server("--file_system_poll_wait_seconds=1") as server, Client(server.address, NAME) as client:
+        before = client.recommend(Request(user_id="u1"))
+        for number, (name, spoil) in enumerate({"corrupt": cut, "half copied": half, "empty": empty}.items(), 2):
+            hidden = setting.work / "coming"
+            shutil.copytree(good, hidden)
+            spoil(hidden)
+            hidden.rename(setting.base / str(number))
+            wait_until(lambda number=number: _status(client, number)[0] == "END", 60)  # type: ignore[misc]
+            _, code, message = _status(client, number)
+            answer = client.recommend(Request(user_id="u1"))
+            found[name] = {"serves": answer.version, "code": code, "said": bool(message)}
+            found[name]["same"] = answer.item_ids == before.item_ids
+            shutil.rmtree(setting.base / str(number))
+    well = all(one["serves"] == 1 and one["code"] and one["said"] and one["same"] for one in found.values())
+    return _line("versions", well, **found)
+
+
+def mutations(setting: Setting, number: int = 20_000) -> Line:
+    """Requests with something changed."""
+    rng = random.Random(_SEED)
+    requests = read_requests(setting.requests)
+    codes: collections.Counter[str] = collections.Counter()
+    bad: list[str] = []
+    slowest = 0.0
+    each = setting.calls(number // 2)
+
+    def judge(code: str, text: str, fine: bool, took: float) -> None:
+        nonlocal slowest
+        slowest = max(slowest, took)
+        codes[code] += 1
+        if not fine or str(setting.base) in text or "Traceback" in text:
+            bad.append(f"{code}: {text[:200]}")
+
+    with ServerProcess(setting.base, NAME) as server:
+        with grpc.insecure_channel(server.address) as channel:
+            call = channel.unary_unary(PREDICT)
+            for _ in range(each):
+                began = time.perf_counter()
+                try:
+                    call(_changed(rng, rng.choice(requests)), timeout=30)
+                    code, text = "OK", ""
+                except grpc.RpcError as error:
+                    code, text = error.code().name, error.details() or ""
+                # What is no PredictRequest at all is gRPC's to refuse, as INTERNAL: its server never saw it.
+                fine = code in {"OK", *_OF_CALLERS} or (code == "INTERNAL" and "deserializing" in text)
+                judge(f"grpc {code}", text, fine, time.perf_counter() - began)
+        address = server.rest_url.removeprefix("http://")
+        bodies = [_body(request) for request in requests[:8]]
+        for _ in range(each):
+            began = time.perf_counter()
+            status, text = _post(address, f"/v1/models/{NAME}:predict", _changed(rng, rng.choice(bodies)))
+            judge(f"http {status}", text, status in (200, 400, 404, 412, 501), time.perf_counter() - began)
+        with Client(server.address, NAME) as client:
+            alive = bool(client.recommend(Request()).item_ids)
+    well = alive and not bad and slowest < 30
+    return _line("mutations", well, requests=2 * each, codes=dict(codes), slowest_s=round(slowest, 3), bad=bad[:5])
+
+
+def overload(setting: Setting, seconds: float = 15.0) -> Line:
+    """Ten times too many callers."""
+    parameters = setting.work / "small.config"
+    parameters.write_text(
+        "max_batch_size { value: 8 } batch_timeout_micros { value: 1000 } max_enqueued_batches { value: 16 } "
+        "num_batch_threads { value: 2 } pad_variable_length_inputs: true"
+    )
+    flags = ("--enable_batching", f"--batching_parameters_file={parameters}", "--grpc_max_threads=512")
+    requests = read_requests(setting.requests)
+    with setting.server(*flags) as server, Child("load", str(setting.requests)) as load:
+        load.ask(address=server.address, clients=4, seconds=2 * setting.scale)
+        calm = load.ask(address=server.address, clients=4, seconds=3 * setting.scale)
+        before = statistics.median(calm["seconds"])
+        found: collections.Counter[str] = collections.Counter()
+        refused: list[float] = []
+        until = time.monotonic() + max(5.0, seconds * setting.scale)
+
+        def work(place: int) -> None:
+            with grpc.insecure_channel(server.address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+                call = channel.unary_unary(PREDICT)
+                while time.monotonic() < until:
+                    began = time.perf_counter()
+                    try:
+                        call(requests[place % len(requests)], timeout=60)
+                        found["OK"] += 1
+                    except grpc.RpcError as error:
+                        found[error.code().name] += 1
+                        refused.append(time.perf_counter() - began)
+                        time.sleep(0.01)
+
+        with concurrent.futures.ThreadPoolExecutor(400) as pool:
+            list(pool.map(work, range(400)))
+        after = load.ask(address=server.address, clients=4, seconds=3 * setting.scale)
+        memory = setting.resident_mb(server.pid)
+    again = statistics.median(after["seconds"])
+    others = set(found) - {"OK"} - _TOO_MUCH
+    well = bool(refused) and not others and not after["failures"] and again < 2 * before
+    return _line(
+        "overload",
+        well,
+        answers=dict(found),
+        refused_median_s=round(statistics.median(refused), 3) if refused else None,
+        latency_after_over_before=round(again / before, 2),
+        memory_mb=round(memory),
+    )
+
+
+def refusals(setting: Setting) -> Line:
+    """Callers who must get nothing."""
+    from benchmarks.serving_certificates import Authority
+
+    ours, others = Authority(setting.work / "ours"), Authority(setting.work / "others")
+    config = setting.work / "ssl.config"
+    config.write_text(ours.server_config("localhost"))
+    found: dict[str, str] = {}
+
+    def asks(name: str, **settings: Any) -> None:
+        try:
+            with Client(settings.pop("address"), NAME, timeout=5, retries=0, **settings) as client:
+                client.recommend(Request())
+            found[name] = "answered"
+        except CallError as error:
+            found[name] = str(error.code)
+
+    with setting.server(f"--ssl_config_file={config}") as server:
+        address = server.address.replace("127.0.0.1", "localhost")
+        asks("the right certificate", address=address, tls=ours.client("somebody"))
+        asks("plain text", address=address)
+        asks("no certificate", address=address, tls=ours.anybody())
+        asks("another authority's certificate", address=address, tls=others.client("somebody", trusts=ours))
+    with ServerProcess(setting.base, NAME) as server:
+        host = server.rest_url.removeprefix("http://")
+        for model in ("..%2f..%2fetc%2fpasswd", "../../etc", "%00", "a" * 5000):
+            found[f"model {model[:20]}"] = str(_post(host, f"/v1/models/{model}:predict", b"{}")[0])
+        found["body of 80 MB"] = str(_post(host, f"/v1/models/{NAME}:predict", b" " * 80_000_000)[0])
+        slow = [socket.create_connection((host.split(":")[0], int(host.split(":")[1]))) for _ in range(100)]
+        for one in slow:
+            one.sendall(f"POST /v1/models/{NAME}:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{".encode())
+        status, _ = _post(host, f"/v1/models/{NAME}:predict", _body(read_requests(setting.requests)[0]))
+        found["beside 100 slow clients"] = str(status)
+        for one in slow:
+            one.close()
+    served = {"the right certificate": "answered", "beside 100 slow clients": "200"}
+    well = all(found[name] == value for name, value in served.items())
+    well &= all(value not in ("answered", "200", "500") for name, value in found.items() if name not in served)
+    return _line("refusals", well, **found)
+
+
+CASES: dict[str, Callable[[Setting], Line]] = {
+    "swaps": swaps,
+    "replicas": replicas,
+    "versions": versions,
+    "mutations": mutations,
+    "overload": overload,
+    "refusals": refusals,
+}
+
+
+def _line(case: str, well: bool, **found: Any) -> Line:
+    return {"case": case, "well": well, **found}
+
+
+def _status(client: Client, version: int) -> tuple[str, int, str]:
+    for one in client.status():
+        if one.version == version:
+            return one.state, one.error_code, one.error_message
+    return "", 0, ""
+
+
+def _changed(rng: random.Random, content: bytes) -> bytes:
+    """Some bytes changed, left out, put in, said twice or cut off."""
+    changed = bytearray(content)
+    for _ in range(rng.choice((1, 1, 2, 5, 20))):
+        place = rng.randrange(len(changed)) if changed else 0
+        kind = rng.randrange(5)
+        if kind == 0 and changed:
+            changed[place] = rng.randrange(256)
+        elif kind == 1:
+            del changed[place : place + rng.choice((1, 4, 40))]
+        elif kind == 2:
+            changed[place:place] = rng.randbytes(rng.choice((1, 4, 40)))
+        elif kind == 3:
+            changed[place:place] = changed[place : place + 20]
+        else:
+            del changed[place:]
+    return bytes(changed)
+
+
+def _body(request: bytes) -> bytes:
+    signature, arrays = stacked([request])
+    plain = {name: _text(array.tolist()) for name, array in arrays.items()}
+    return json.dumps({"signature_name": signature, "inputs": plain}).encode()
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_text(part) for part in value]
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _post(address: str, path: str, body: bytes) -> tuple[int, str]:
+    """(status, text); 0 where the connection ends without an answer, which is a refusal too."""
+    connection = http.client.HTTPConnection(address, timeout=60)
+    try:
+        connection.request("POST", path, body, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        return response.status, response.read().decode("utf-8", "replace")
+    except (ConnectionError, http.client.HTTPException) as error:
+        return 0, str(error)
+    finally:
+        connection.close()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving_faults", description="What the server stands.")
+    parser.add_argument("--model", required=True, help="a SavedModel, or a folder of versions")
+    parser.add_argument("--case", action="append", choices=list(CASES), default=[], help="all by default")
+    parser.add_argument("--scale", type=float, default=1.0, help="of requests and seconds; below 1 for a quick look")
+    options = parser.parse_args(arguments)
+    well = True
+    try:
+        for case in options.case or CASES:
+            with tempfile.TemporaryDirectory() as work:
+                setting = Setting(newest_version(options.model), pathlib.Path(work), 1, options.scale)
+                line = CASES[case](setting)
+            print(json.dumps(line), flush=True)
+            well &= line["well"]
+    except (ServableError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0 if well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
