@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import pathlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +44,7 @@ class Fingerprints:
         brands: np.ndarray,
         price_buckets: np.ndarray,
         prices: np.ndarray,
-        texts: Sequence[str],
+        texts: Iterable[str],
     ) -> Fingerprints:
         """Of arrays as `models.item_encoder.ItemTable` and `serving.item_rows.ItemRows` have them."""
         # An unknown category or brand is none to a row that is written anew.

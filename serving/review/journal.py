@@ -126,7 +126,7 @@ class Journal:
     def _forget(self) -> None:
         self._state = ReviewState()
         self._lines = self._offset = 0
-        self._inode = -1
+        self._inode: int = -1
 
     def _parsed(self, line: bytes, number: int) -> Entry:
         try:
