@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import pathlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +44,7 @@ class Fingerprints:
         brands: np.ndarray,
         price_buckets: np.ndarray,
         prices: np.ndarray,
-        texts: Iterable[str],
+        texts: Sequence[str] | np.ndarray,
     ) -> Fingerprints:
         """Of arrays as `models.item_encoder.ItemTable` and `serving.item_rows.ItemRows` have them."""
         # An unknown category or brand is none to a row that is written anew.
@@ -69,7 +69,7 @@ class Fingerprints:
         return self.texts != other.texts, (self.attributes != other.attributes) | other_price
 
 
-def _hashes(numbers: np.ndarray, texts: Sequence[str]) -> np.ndarray:
+def _hashes(numbers: np.ndarray, texts: Sequence[str] | np.ndarray) -> np.ndarray:
     """uint64 [n], of rows of numbers and texts."""
     rows = zip(np.ascontiguousarray(numbers, "<i8"), texts, strict=True)
     found = [hashlib.blake2b(row.tobytes() + text.encode(), digest_size=8).digest() for row, text in rows]

@@ -37,6 +37,8 @@ class Journal:
       ReviewError: if the folder cannot be used.
     """
 
+    _inode: int
+
     def __init__(self, folder: pathlib.Path) -> None:
         try:
             os.scandir(folder).close()
@@ -126,7 +128,7 @@ class Journal:
     def _forget(self) -> None:
         self._state = ReviewState()
         self._lines = self._offset = 0
-        self._inode: int = -1
+        self._inode = -1
 
     def _parsed(self, line: bytes, number: int) -> Entry:
         try:

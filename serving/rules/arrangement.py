@@ -46,6 +46,8 @@ class Arrangement:
       more: makes fallback candidates, best first, and `codes` that have them too; called at most once.
     """
 
+    _front: int
+
     def __init__(
         self,
         order: np.ndarray,
@@ -155,7 +157,7 @@ class Arrangement:
     def _reopen(self, position: int) -> None:
         """What may have a place from a position on."""
         self._open = self._allowed(position)
-        self._front: int = 0  # of the queue, before which nothing is open
+        self._front = 0  # of the queue, before which nothing is open
         if self._mmr is not None:
             self._mmr.allow(self._open[: self._mmr.size])
 
