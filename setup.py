@@ -14,7 +14,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["models*", "tfx_pipeline*", "serving*", "configs*", "benchmarks*"]),
-    package_data={"models": ["measured.json"], "configs": ["*.yaml", "*/*.yaml", "schema/*/*", "serving/*"]},
+    package_data={"models": ["measured.json"], "configs": ["*.yaml", "*/*.yaml", "schema/*/*", "serving/**"]},
     python_requires=">=3.10,<3.11",
     install_requires=[
         "tensorflow==2.15.1",

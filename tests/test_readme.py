@@ -31,7 +31,7 @@ MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 DEMO = settings_lib.load(ROOT / "configs" / "demo.yaml")
 #: What the reader makes, by following the example.
 EXAMPLE = "my_shop"
-OPTION = re.compile(r"--([a-z]+)")
+OPTION = re.compile(r"--([a-z]+(?:[-_][a-z]+)*)")
 
 
 def blocks(language):
