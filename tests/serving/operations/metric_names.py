@@ -141,9 +141,8 @@ def _binary_labels(tree, left, right):
         return left | right
     if tree.operator in promql.SET_OPERATORS:
         return left
-    many = right if tree.group == "group_right" else left
     if tree.group:
-        return many
+        return left
     compared = (left, right) if tree.matching != "ignoring" else (left - set(tree.labels), right - set(tree.labels))
     if tree.matching == "on":
         return set(tree.labels)
