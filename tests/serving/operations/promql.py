@@ -1,8 +1,9 @@
 """Reads PromQL: an expression becomes a tree, or a PromqlError says where it is wrong.
 
 The part of the language that the rules and the dashboard use: selectors, ranges and offsets, functions, aggregations,
-operators with their precedence and matching. Subqueries, `@` and selectors without a name are not. Prometheus' promtool
-(2.42) takes and refuses what stands in test_promql.py as this does, and finds the same in the scenarios.
+operators with their precedence and matching. Subqueries, `@`, `bool` and selectors without a name are not. Of what else
+test_promql.py has, Prometheus' promtool (2.42) takes and refuses the same, but for a range vector as the whole, which
+it refuses only when it evaluates; and it finds the same in the scenarios.
 """
 
 import re
