@@ -18,3 +18,19 @@ def root() -> pathlib.Path:
 @pytest.fixture(scope="session")
 def configs() -> pathlib.Path:
     return ROOT / "configs" / "serving"
+
+
+@pytest.fixture(scope="session")
+def kustomization(configs):
+    import manifests
+
+    (found,) = manifests.read(configs / "kustomization.yaml")
+    return found
+
+
+@pytest.fixture(scope="session")
+def documents(configs, kustomization):
+    """Every manifest that is applied."""
+    import manifests
+
+    return [document for name in kustomization["resources"] for document in manifests.read(configs / name)]

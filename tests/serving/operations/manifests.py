@@ -40,6 +40,11 @@ def read(file):
     return list(yaml.safe_load_all(file.read_text(encoding="utf-8")))
 
 
+def kind(documents, name):
+    """The documents of one kind, by their names."""
+    return {each["metadata"]["name"]: each for each in documents if each["kind"] == name}
+
+
 def problems(document):
     """What is wrong with a manifest, as sentences."""
     kind = TYPES.get((document.get("apiVersion"), document.get("kind")))

@@ -1,10 +1,13 @@
 """Which series there are, with which labels: of the gateway, of TensorFlow Serving, of Prometheus itself."""
 
+import re
+
 import promql
 import yaml
 from promql import Aggregation, Binary, Call, Selector
 
-from serving.gateway.metrics import HISTOGRAM, METRICS
+from serving.gateway import answered, asgi, gateway, log_writer, models
+from serving.gateway.metrics import HISTOGRAM, METRICS, Metrics
 
 #: Every series has these from Prometheus' scrape.
 TARGET = {"job", "instance"}
@@ -28,29 +31,66 @@ SERVING_HISTOGRAMS = {
     "batching_session:padding_size": {"execution_batch_size"},
 }
 SERVING = ":tensorflow:serving:"
-#: Prometheus' own, and those of prometheus-client's ProcessCollector that are used.
-OTHERS = {
-    "up": TARGET,
-    "ALERTS": {"alertname", "alertstate", "severity", *TARGET},
-    "process_resident_memory_bytes": TARGET,
-    "process_cpu_seconds_total": TARGET,
-    "process_open_fds": TARGET,
+#: Prometheus' own.
+OTHERS = {"up": set(), "ALERTS": {"alertname", "alertstate", "severity"}}
+#: Values of labels of the gateway that queries choose by; a status is any of HTTP.
+VALUES = {
+    "route": {*asgi.CALLS, asgi.HEALTH, asgi.READY, asgi.METRICS, asgi.OPENAPI, asgi.OTHER},
+    "status": {str(number) for number in range(200, 600)},
+    "source": {answered._MODEL, answered._FALLBACK},
+    "reason": {gateway.WELCOME, gateway.CONTROL, *models.MODEL_REASONS},
+    "result": {log_writer.WRITTEN, log_writer.DROPPED},
 }
+_SERIES = re.compile(r"(?P<name>[a-zA-Z_:]\w[\w:]*)(?:\{(?P<labels>.*)\})? \S+")
+
+
+def on_page(text):
+    """series -> labels, of a page that Prometheus reads."""
+    found = {}
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            match = _SERIES.fullmatch(line)
+            labels = set(re.findall(r'(\w+)="', match["labels"] or ""))
+            found.setdefault(match["name"], set()).update(labels)
+    return found
+
+
+def of_the_gateway():
+    """What /metrics of a gateway has that has counted everything once."""
+    page = Metrics((-1.0, 1.0))
+    for metric in METRICS:
+        labels = ["x"] * len(metric.labels)
+        if metric.kind == HISTOGRAM:
+            page.observe(metric, 1.0, *labels)
+        else:
+            page.add(metric, *labels)
+    return on_page(page.text().decode())
+
+
+def of_the_model_server():
+    """What the stock server's page has."""
+    found = {SERVING + name: labels for name, labels in SERVING_COUNTERS.items()}
+    for name, labels in SERVING_HISTOGRAMS.items():
+        for part, more in (("_bucket", {"le"}), ("_sum", set()), ("_count", set())):
+            found[SERVING + name + part] = labels | more
+    return found
 
 
 def scraped():
     """series -> labels, of all that is there without rules."""
-    found = {name: set(labels) for name, labels in OTHERS.items()}
-    for metric in METRICS:
-        for series in metric.series:
-            bucket = {"le"} if metric.kind == HISTOGRAM and series.endswith("_bucket") else set()
-            found[series] = {*metric.labels, *bucket, *TARGET}
-    for name, labels in SERVING_COUNTERS.items():
-        found[SERVING + name] = labels | TARGET
-    for name, labels in SERVING_HISTOGRAMS.items():
-        for part, more in (("_bucket", {"le"}), ("_sum", set()), ("_count", set())):
-            found[SERVING + name + part] = labels | more | TARGET
-    return found
+    pages = {**OTHERS, **of_the_gateway(), **of_the_model_server()}
+    return {name: labels | TARGET for name, labels in pages.items()}
+
+
+def value_problems(tree):
+    """Matchers of the gateway's series that no value fits which it has, as sentences; `!=` must leave something out."""
+    for each in promql.selectors(tree):
+        for label, sign, value in each.matchers:
+            known = VALUES.get(label) if each.name.startswith("gateway_") else None
+            if known is not None and not any(
+                re.fullmatch(value, one) if "~" in sign else value == one for one in known
+            ):
+                yield f"{each.name}: {label} is never {value!r}"
 
 
 def with_recorded(file):
@@ -101,9 +141,8 @@ def _binary_labels(tree, left, right):
         return left | right
     if tree.operator in promql.SET_OPERATORS:
         return left
-    many = right if tree.group == "group_right" else left
     if tree.group:
-        return many
+        return left
     compared = (left, right) if tree.matching != "ignoring" else (left - set(tree.labels), right - set(tree.labels))
     if tree.matching == "on":
         return set(tree.labels)

@@ -27,7 +27,6 @@ _GATHER = {
     "sum": sum,
     "min": min,
     "max": max,
-    "avg": lambda values: sum(values) / len(values),
     "count": len,
 }
 
@@ -102,8 +101,6 @@ class Samples:
                 for labels, window, *_ in self._windows(arguments[0], time)
             }
         values = [self.evaluate(argument, time) for argument in arguments]
-        if name == "vector":
-            return {frozenset(): values[0]}
         if name == "absent":
             equal = {label: value for label, sign, value in arguments[0].matchers if sign == "="}
             return {} if values[0] else {frozenset(equal.items()): 1.0}
@@ -111,7 +108,6 @@ class Samples:
             return _quantiles(*values)
         one = {
             "abs": abs,
-            "clamp_min": lambda value: max(value, values[1]),
             "round": lambda value: math.floor(value / values[1] + 0.5) * values[1],
         }[name]
         return {_without(labels, NAME): one(value) for labels, value in values[0].items()}
@@ -191,19 +187,18 @@ def _binary(tree, left, right):
         return _ARITHMETIC[tree.operator](left, right)
     if isinstance(left, float) or isinstance(right, float):
         return _with_scalar(tree.operator, left, right)
-    many, one = (right, left) if tree.group == "group_right" else (left, right)
     partners = {}
-    for labels, value in one.items():
+    for labels, value in right.items():
         key = _key(tree, labels)
         if key in partners:
             raise ValueError(f"{tree.operator!r} finds several series for {dict(key)} on its `one` side")
         partners[key] = value
     found = {}
-    for labels, value in many.items():
+    for labels, value in left.items():
         key = _key(tree, labels)
         if key not in partners:
             continue
-        pair = (partners[key], value) if tree.group == "group_right" else (value, partners[key])
+        pair = (value, partners[key])
         if tree.operator in _COMPARE:
             if not _COMPARE[tree.operator](*pair):
                 continue

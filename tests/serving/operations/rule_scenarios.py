@@ -1,5 +1,6 @@
 """Runs a test file of `promtool test rules`: rules over made-up series, and what queries say then."""
 
+import functools
 import math
 import pathlib
 import re
@@ -46,9 +47,15 @@ class Record:
             samples.add({**dict(labels), NAME: self.name}, time, value)
 
 
+@functools.cache
+def read(file):
+    """A YAML file, which every scenario reads."""
+    return yaml.safe_load(file.read_text(encoding="utf-8"))
+
+
 def read_rules(file):
     """The rules of a file, in their order."""
-    for group in yaml.safe_load(file.read_text(encoding="utf-8"))["groups"]:
+    for group in read(file.resolve())["groups"]:
         for rule in group["rules"]:
             tree = promql.parse(rule["expr"])
             if "record" in rule:
@@ -81,7 +88,7 @@ def run(file, test):
       file: path of the test file.
       test: one of its `tests`.
     """
-    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    content = read(file)
     rules = [rule for name in content["rule_files"] for rule in read_rules(pathlib.Path(file).parent / name)]
     samples = Samples()
     for each in test["input_series"]:

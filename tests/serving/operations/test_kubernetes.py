@@ -3,27 +3,11 @@
 import manifests
 import pytest
 import yaml
+from manifests import kind
 
 from serving.client.addresses import parse_addresses
 from serving.gateway import asgi, server
 from serving.gateway.settings import GatewaySettings
-
-NAME = "app.kubernetes.io/name"
-#: Ports of Kubernetes itself that policies may name: of its DNS; and Redis', which is somewhere else.
-FOREIGN_PORTS = {53, 6379}
-#: Not a Deployment here, but a Job that an operator may run.
-GUESTS = {"release"}
-
-
-@pytest.fixture(scope="module")
-def kustomization(configs):
-    (found,) = manifests.read(configs / "kustomization.yaml")
-    return found
-
-
-@pytest.fixture(scope="module")
-def documents(configs, kustomization):
-    return [document for name in kustomization["resources"] for document in manifests.read(configs / name)]
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +19,6 @@ def secret(configs):
 @pytest.fixture(scope="module")
 def settings(configs):
     return GatewaySettings.read(configs / "gateway.containers.yaml")
-
-
-def kind(documents, name):
-    return {each["metadata"]["name"]: each for each in documents if each["kind"] == name}
 
 
 def pod_of(deployment):
@@ -229,26 +209,6 @@ def test_every_file_that_the_model_server_is_told_of_is_mounted(deployments, kus
     flags = flags_of(deployments["serving"])
     assert {flags["batching_parameters_file"], flags["monitoring_config_file"]} == {f"/config/{name}" for name in files}
     assert flags["model_config_file"].rpartition("/")[0] in mounts
-
-
-def test_policies_let_through_what_is_needed_and_name_what_is_there(documents, deployments):
-    policies = kind(documents, "NetworkPolicy")
-    nobody = policies.pop("nobody")["spec"]
-    assert nobody == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-    assert policies.keys() == deployments.keys()
-    ports = {name: {port["name"] for port in container_of(each)["ports"]} for name, each in deployments.items()}
-    for name, policy in policies.items():
-        assert policy["spec"]["podSelector"]["matchLabels"] == {NAME: name}
-        for rule in policy["spec"]["ingress"]:
-            assert {port["port"] for port in rule["ports"]} <= ports[name]
-        for rule in policy["spec"].get("egress", []):
-            to = [peer["podSelector"]["matchLabels"][NAME] for peer in rule.get("to", []) if "podSelector" in peer]
-            allowed = ports[to[0]] if to else FOREIGN_PORTS
-            assert {port["port"] for port in rule["ports"]} <= allowed
-    callers = policies["serving"]["spec"]["ingress"][0]
-    (expression,) = callers["from"][0]["podSelector"]["matchExpressions"]
-    assert expression["key"] == NAME and set(expression["values"]) == {"gateway"} | GUESTS
-    assert [port["port"] for port in callers["ports"]] == ["grpc"]
 
 
 def test_autoscalers_and_budgets(documents, deployments):

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import http.server
+import re
 import shutil
 import subprocess
 import threading
@@ -11,9 +12,14 @@ import urllib.error
 import urllib.request
 
 import grpc
+import metric_names
 import pytest
+import tensorflow as tf
 import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+from serving.server.embedded import Server
 
 
 @pytest.fixture(scope="module")
@@ -69,19 +75,29 @@ def test_the_health_check_of_the_stack(check):
     assert not check(port), "nobody listens there any more"
 
 
-def test_probes_of_the_embedded_server(check, configs, toys, toy_flags, tmp_path):
-    """Of a model that is there, and then is not."""
-    from serving.server.embedded import Server
+def export(folder):
+    """A SavedModel that gives back what it is given."""
+    same = tf.function(lambda x: {"y": x}).get_concrete_function(tf.TensorSpec([None], tf.float32, "x"))
+    tf.saved_model.save(tf.Module(), str(folder), signatures={"serving_default": same})
 
+
+def test_probes_and_metrics_of_the_embedded_server(check, configs, toy_flags, tmp_path):
+    """Of a model that is there, and then is not."""
     documents = yaml.safe_load_all((configs / "kubernetes/serving.yaml").read_text(encoding="utf-8"))
     (container,) = next(documents)["spec"]["template"]["spec"]["containers"]
     path = container["readinessProbe"]["httpGet"]["path"].replace("/ranker/", "/toy/")
-    toys.put(tmp_path / "toy", 1)
-    flags = dataclasses.replace(toy_flags, model_base_path=str(tmp_path / "toy"), enable_grpc_healthcheck_service=True)
+    export(tmp_path / "toy" / "1")
+    flags = dataclasses.replace(
+        toy_flags,
+        model_base_path=str(tmp_path / "toy"),
+        enable_grpc_healthcheck_service=True,
+        monitoring_config_file=str(configs / "monitoring.config"),
+    )
     with Server(flags) as server:
         assert grpc_health(server.port) == health_pb2.HealthCheckResponse.SERVING
         assert status(server.rest_port, path) == 200
         assert check(server.rest_port, "toy")
+        check_metrics(server, configs)
         shutil.rmtree(tmp_path / "toy" / "1")
         deadline = time.monotonic() + 60
         while status(server.rest_port, path) == 200 and time.monotonic() < deadline:
@@ -90,6 +106,27 @@ def test_probes_of_the_embedded_server(check, configs, toys, toy_flags, tmp_path
         assert not check(server.rest_port, "toy")
         # The process is well, so it is not killed.
         assert grpc_health(server.port) == health_pb2.HealthCheckResponse.SERVING
+
+
+def check_metrics(server, configs):
+    """The page is where Prometheus looks, and what rules ask of it is on it, by its names and values."""
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
+        request = predict_pb2.PredictRequest(inputs={"x": tf.make_tensor_proto([1.0])})
+        request.model_spec.name = "toy"
+        predict(request, timeout=30)
+        with pytest.raises(grpc.RpcError, match="INVALID_ARGUMENT"):
+            predict(predict_pb2.PredictRequest(model_spec=request.model_spec), timeout=30)
+    jobs = yaml.safe_load((configs / "prometheus/prometheus.yml").read_text(encoding="utf-8"))["scrape_configs"]
+    (path,) = [job["metrics_path"] for job in jobs if job["job_name"] == "serving"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.rest_port}{path}", timeout=10) as answer:
+        page = answer.read().decode()
+    stock = metric_names.of_the_model_server()
+    assert {name: labels for name, labels in metric_names.on_page(page).items() if stock[name] != labels} == {}
+    for status in ("OK", "INVALID_ARGUMENT"):
+        assert re.search(f':tensorflow:serving:request_count{{model_name="toy",status="{status}"}} [1-9]', page)
+    timed = ':tensorflow:serving:request_latency_count{model_name="toy",API="Predict",entrypoint="GRPC"} 1'
+    assert timed in page.splitlines()
 
 
 def grpc_health(port):

@@ -1,5 +1,6 @@
 """Prometheus' files: they ask what is there, and the rules say what they mean to."""
 
+import json
 import re
 
 import metric_names
@@ -9,6 +10,7 @@ import yaml
 
 from serving.gateway.asgi import METRICS as METRICS_PATH
 from serving.gateway.settings import GatewaySettings
+from serving.server.metrics import Counter, Histogram, Metrics
 
 SEVERITIES = {"critical", "warning"}
 TEMPLATE = re.compile(r"\{\{ (.*?) \}\}")
@@ -120,12 +122,66 @@ def test_every_alert_fires_in_a_scenario(folder):
 
 def test_the_embedded_server_has_the_same_metrics():
     """The table of metric_names.py is made of the real server's source, and the embedded one is held against it."""
-    from serving.server.metrics import Metrics
+    page = Metrics()
+    for metric in vars(page).values():
+        if isinstance(metric, (Counter, Histogram)):
+            labels = ["x"] * len(metric._labels)
+            if isinstance(metric, Counter):
+                metric.add(*labels)
+            else:
+                metric.add(*labels, value=1)
+    assert metric_names.on_page(page.text()) == metric_names.of_the_model_server()
 
-    kinds = dict(re.findall(r"# TYPE (\S+) (\S+)", Metrics().text()))
-    counters = dict.fromkeys(metric_names.SERVING_COUNTERS, "counter")
-    histograms = dict.fromkeys(metric_names.SERVING_HISTOGRAMS, "histogram")
-    assert kinds == {metric_names.SERVING + name: kind for name, kind in {**counters, **histograms}.items()}
+
+def test_queries_choose_by_values_that_there_are(folder, configs):
+    """`reason!="newuser"` would leave out nothing, and no one would see."""
+    dashboard = json.loads((configs / "grafana/dashboards/shop_ranker.json").read_text(encoding="utf-8"))
+    queries = [rule["expr"] for file in ("recording_rules.yml", "alert_rules.yml") for rule in rules(folder, file)]
+    queries += [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
+    trees = [promql.parse(query.replace("$__rate_interval", "5m")) for query in queries]
+    assert [problem for tree in trees for problem in metric_names.value_problems(tree)] == []
+    chosen = {label for tree in trees for each in promql.selectors(tree) for label, *_ in each.matchers}
+    assert metric_names.VALUES.keys() <= chosen
+    for wrong in ('gateway_fallbacks_total{reason!="newuser"}', 'gateway_requests_total{status=~"5."}'):
+        assert [*metric_names.value_problems(promql.parse(wrong))]
+
+
+def test_in_kubernetes_the_same_jobs_are_asked_where_the_pods_say(folder, configs, settings):
+    inside = yaml.safe_load((folder / "kubernetes.yml").read_text(encoding="utf-8"))
+    (job,) = inside.pop("scrape_configs")
+    assert inside == {key: value for key, value in settings.items() if key != "scrape_configs"}
+    kustomization = yaml.safe_load((configs / "kustomization.yaml").read_text(encoding="utf-8"))
+    assert job["kubernetes_sd_configs"] == [{"role": "pod", "namespaces": {"names": [kustomization["namespace"]]}}]
+    expected = {each["job_name"]: each for each in settings["scrape_configs"]}
+    for name in expected:
+        text = (configs / f"kubernetes/{name}.yaml").read_text(encoding="utf-8")
+        pod = next(yaml.safe_load_all(text))["spec"]["template"]["metadata"]
+        labels = {"__meta_kubernetes_pod_ip": "10.0.0.7", "__meta_kubernetes_pod_phase": "Running"}
+        for kind, each in (("label", "labels"), ("annotation", "annotations")):
+            for key, value in pod[each].items():
+                labels[f"__meta_kubernetes_pod_{kind}_{re.sub('[^a-zA-Z0-9_]', '_', key)}"] = value
+        (where,) = expected[name]["dns_sd_configs"]
+        found = relabelled(labels, job["relabel_configs"])
+        assert (found["job"], found["__address__"]) == (name, f"10.0.0.7:{where['port']}")
+        assert found["__metrics_path__"] == expected[name]["metrics_path"]
+        assert relabelled({**labels, "__meta_kubernetes_pod_phase": "Failed"}, job["relabel_configs"]) is None
+        assert relabelled({**labels, LABEL: "release"}, job["relabel_configs"]) is None
+
+
+LABEL = "__meta_kubernetes_pod_label_app_kubernetes_io_name"
+
+
+def relabelled(labels, steps):
+    """What Prometheus makes of a target's labels; None if it drops the target."""
+    labels = dict(labels)
+    for step in steps:
+        value = step.get("separator", ";").join(labels.get(name, "") for name in step["source_labels"])
+        fits = re.fullmatch(step.get("regex", "(.*)"), value)
+        if step.get("action", "replace") == "replace":
+            labels[step["target_label"]] = value
+        elif bool(fits) != (step["action"] == "keep"):
+            return None
+    return labels
 
 
 def test_series_and_labels_that_there_are_not(known):

@@ -129,7 +129,7 @@ def test_a_value_stands_for_five_minutes(samples):
 
 def test_groups_and_matching(samples):
     assert value("sum by (a) (y)", samples) == {labels(a="1"): 4}
-    assert value("avg without (b) (y)", samples) == {labels(a="1"): 2}
+    assert value("max without (b) (y)", samples) == {labels(a="1"): 3}
     assert value("y / ignoring (b) group_left sum by (a) (y)", samples) == {
         labels(a="1", b="1"): 0.25,
         labels(a="1", b="2"): 0.75,

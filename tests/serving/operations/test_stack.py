@@ -1,5 +1,6 @@
 """The compose file of everything: what it names is there, and nothing is open that need not be."""
 
+import pathlib
 import re
 
 import pytest
@@ -7,6 +8,7 @@ import yaml
 
 from serving.gateway import asgi, server
 from serving.gateway.settings import GatewaySettings
+from serving.release.settings import ReleaseSettings
 from serving.server.flags import parse_flags
 
 #: Keys of compose that are used, and what a value of theirs is.
@@ -69,7 +71,7 @@ def seconds(text):
 
 
 def test_keys(stack, services):
-    assert stack.keys() == {"services", "networks", "volumes", "secrets"}
+    assert stack.keys() == {"name", "services", "networks", "volumes", "secrets"}
     assert services.keys() == {"serving", "gateway", "redis", "prometheus", "grafana"}
     for name, service in services.items():
         for key, value in service.items():
@@ -97,9 +99,11 @@ def test_no_service_may_do_more_than_it_must(services):
         assert all(read_only for source, read_only in mounts(service).values() if source not in ("logs", name))
 
 
-def test_only_the_gateway_and_grafana_can_be_reached_and_from_this_machine(stack, services):
+def test_what_can_be_reached_can_from_this_machine(stack, services):
+    """The gateway and Grafana, and the model server for serving.release, whose servers are asked over gRPC."""
     assert stack["networks"]["inside"] == {"internal": True}
-    assert {name for name, service in services.items() if "ports" in service} == {"gateway", "grafana"}
+    published = {name for name, service in services.items() if "ports" in service}
+    assert published == {"serving", "gateway", "grafana"}
     for name, service in services.items():
         assert service["networks"] == ["inside"] + ["outside"] * ("ports" in service), name
         for port in service.get("ports", []):
@@ -150,9 +154,15 @@ def test_the_gateways_files_are_mounted(stack, services, settings, configs):
 
 def test_the_models_folder_is_one_that_models_config_describes(services, configs):
     flags = parse_flags(services["serving"]["command"])
-    assert mounts(services["serving"])["/models"] == ("SERVING_MODELS", True)
+    assert mounts(services["serving"])["/models"] == ("SHOP_MODELS", True)
     assert flags.model_config_file == "/models/models.config"
     assert 'base_path: "/models/ranker"' in (configs / "models.config").read_text(encoding="utf-8")
+    # What serving.release writes is such a folder, and it reaches the server.
+    release = ReleaseSettings.read(configs / "release.yaml")
+    folder, file = pathlib.Path(release.folder), pathlib.Path(release.config_file)
+    assert (folder.parent, folder.name, file.name) == (file.parent, "ranker", "models.config")
+    (port,) = services["serving"]["ports"]
+    assert list(release.servers) == [f"localhost:{port.rpartition(':')[2]}"] == [f"localhost:{flags.port}"]
 
 
 def test_the_embedded_server_takes_the_same_flags(services, capsys):
@@ -162,25 +172,26 @@ def test_the_embedded_server_takes_the_same_flags(services, capsys):
     assert flags.allow_version_labels_for_unavailable_models and flags.model_config_file_poll_wait_seconds == 10
 
 
-def test_compose_yaml_has_the_same_server(services, configs):
-    alone = yaml.safe_load((configs / "compose.yaml").read_text(encoding="utf-8"))["services"]["serving"]
-    assert alone["image"] == services["serving"]["image"]
-    assert alone["entrypoint"] == services["serving"]["entrypoint"]
-    more = {flag.partition("=")[0] for flag in set(services["serving"]["command"]) - set(alone["command"])}
-    assert more == {
-        "--model_config_file",  # in the models' folder
-        "--model_config_file_poll_wait_seconds",
-        "--allow_version_labels_for_unavailable_models",
-        "--enable_grpc_healthcheck_service",
-        "--grpc_channel_arguments",
-    }
+def test_compose_yaml_has_the_same_server(stack, services, configs):
+    compose = yaml.safe_load((configs / "compose.yaml").read_text(encoding="utf-8"))
+    alone, serving = compose["services"]["serving"], services["serving"]
+    assert (alone["image"], alone["entrypoint"]) == (serving["image"], serving["entrypoint"])
+    own, here = (dict(flag.split("=", 1) for flag in service["command"]) for service in (alone, serving))
+    assert own.pop("--model_config_file") != here.pop("--model_config_file") == "/models/models.config"
+    assert own.items() <= here.items()
+    # Either would take the other's containers for its own, and the same variable for another folder.
+    assert stack["name"] != compose.get("name", configs.name)
+    variables = (set(VARIABLE.findall(service["volumes"][0])) for service in (alone, serving))
+    assert next(variables).isdisjoint(next(variables))
 
 
 def test_health_checks_ask_what_there_is(services, settings):
     gateway = services["gateway"]
     assert f"'http://127.0.0.1:{settings.listen.port}{asgi.HEALTH}'" in gateway["healthcheck"]["test"][-1]
     assert seconds(gateway["stop_grace_period"]) > server._GRACE
-    published = {name: port.rpartition(":")[2] for name in ("gateway", "grafana") for port in services[name]["ports"]}
+    published = {
+        name: port.rpartition(":")[2] for name, service in services.items() for port in service.get("ports", [])
+    }
     assert published["gateway"] == str(settings.listen.port)
     assert f"127.0.0.1:{published['grafana']}/api/health" in services["grafana"]["healthcheck"]["test"][-1]
 
@@ -190,6 +201,8 @@ def test_redis(services, configs, stack):
     options = {line[0]: line[1] for line in lines if line and not line[0].startswith("#")}
     assert options["aclfile"].removeprefix("/run/secrets/") in services["redis"]["secrets"]
     assert mounts(services["redis"])[options["dir"]] == ("redis", False)
+    # Its user `default` has no password, and the gateway comes from another machine.
+    assert options["protected-mode"] == "no"
     # The store's keys all have a time to live; what has none is never thrown away.
     assert options["maxmemory-policy"] == "volatile-lru"
     # A rewrite of the log on disk may need as much again.
