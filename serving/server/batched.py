@@ -25,7 +25,8 @@ class BatchedServable:
     """Joins runs with the same inputs and outputs along the first dimension, and gives each caller its rows.
 
     As TensorFlow Serving's batching session, with these differences: a request that is sure to fail by its types or
-    its empty inputs fails alone, and one without rows runs alone.
+    its empty inputs fails alone, one without rows runs alone, and requests whose inputs differ in the number of
+    dimensions do not meet, for which the real server has no rule.
 
     Args:
       servable: that runs.
