@@ -123,7 +123,7 @@ class BatchedServable:
         now = time.monotonic()
         for task in tasks:
             waited = (now - task.enqueued) * 1e6
-            self._metrics.queuing_latency.add(self._options.thread_pool_name, value=waited)
+            self._metrics.queuing_latency.add("", value=waited)  # the real server does not say the pool's name either
         if all(task.deadline is not None and task.deadline <= now for task in tasks):
             raise ServingError(
                 grpc.StatusCode.RESOURCE_EXHAUSTED, "Run() timeout exceeded while waiting in batching queue"
