@@ -92,7 +92,8 @@ def read_yaml(path: pathlib.Path) -> Section:
     """The mapping in a YAML file, its scalars as texts.
 
     Raises:
-      RulesError: if the file cannot be read, is no YAML, has a key twice in one mapping, or holds something else.
+      RulesError: if the file cannot be read, is no YAML, is nested too deeply, has a key twice in one mapping, or holds
+        something else.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -106,6 +107,8 @@ def read_yaml(path: pathlib.Path) -> Section:
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         where = f" line {mark.line + 1}:" if mark else ""
         raise RulesError(f"{path}:{where} {problem or 'is not valid YAML'}; expected valid YAML.") from None
+    except RecursionError:
+        raise RulesError(f"{path}: is nested too deeply; expected a mapping with keys such as `rules`.") from None
     if not isinstance(content, Section):
         raise RulesError(f"{path}: holds no mapping; expected keys such as `rules`.")
     return content

@@ -43,14 +43,15 @@ class RuleSettings:
       scale: what boosts act on (`serving.rules.scale`).
       forbidden: files of forbidden items (`serving.rules.forbidden`), counted from the rules' file.
       review: the review queue.
-      check_every_ms: how often, at most, these files, the queue and files of lists are looked at; milliseconds.
+      check_every_ms: how often, at most, these files, the queue and files of lists are looked at; milliseconds, 0 for
+        each answer.
     """
 
     unknown_items: str = choice(DROP, KEEP)
     scale: str = choice(STANDARD, LOG_PROBABILITY, RANK)
     forbidden: tuple[str, ...] = ()
     review: ReviewSettings = field(default_factory=ReviewSettings)
-    check_every_ms: float = number(200.0, 0, 60_000)
+    check_every_ms: float = number(0.0, 0, 60_000)
 
 
 @dataclass(frozen=True)

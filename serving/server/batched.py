@@ -25,7 +25,8 @@ class BatchedServable:
     """Joins runs with the same inputs and outputs along the first dimension, and gives each caller its rows.
 
     As TensorFlow Serving's batching session, with these differences: a request that is sure to fail by its types or
-    its empty inputs fails alone, and one without rows runs alone.
+    its empty inputs fails alone, one without rows runs alone, and requests whose inputs differ in the number of
+    dimensions do not meet, for which the real server has no rule.
 
     Args:
       servable: that runs.
@@ -122,7 +123,7 @@ class BatchedServable:
         now = time.monotonic()
         for task in tasks:
             waited = (now - task.enqueued) * 1e6
-            self._metrics.queuing_latency.add(self._options.thread_pool_name, value=waited)
+            self._metrics.queuing_latency.add("", value=waited)  # the real server does not say the pool's name either
         if all(task.deadline is not None and task.deadline <= now for task in tasks):
             raise ServingError(
                 grpc.StatusCode.RESOURCE_EXHAUSTED, "Run() timeout exceeded while waiting in batching queue"

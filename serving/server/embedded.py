@@ -1,4 +1,22 @@
-"""The embedded server: TensorFlow Serving's protocol without its binary."""
+"""The embedded server: TensorFlow Serving's protocol without its binary.
+
+Where a client may tell it from tensorflow_model_server 2.15.1:
+
+* Ports: --port=0 and --rest_api_port=-1 take free ones, and --exit_on_stdin_close is its own. The flags of
+  `flags.WITHOUT_EFFECT` are read and change nothing: there is no profiler service, no TFLite, no ALTS. Base paths are
+  local; one of another file system is waited for like a missing one.
+* Limits: gRPC callers that find no thread wait, 1,000 of them, where the real server refuses them at once. REST takes
+  bodies up to 64 MiB (413), 1 GiB of them together (503), 1,000 connections, paths and header lines up to 64 KiB (414,
+  431), and 50 seconds of silence. Tensors have at most 32 dimensions, of which JSON spells 31, and no quantized types.
+* JSON: of a key that is there twice the last one counts (there the first), and a number beyond a double is infinite
+  (there an error).
+* Texts: errors quote at most 1,024 characters of a body, and no record of a warm-up file. A class label that is no
+  UTF-8 has U+FFFD where it is not.
+* Metrics: `request_count` has 1,000 names of models that there are not, cut to 256 characters, and no more. Those of
+  TensorFlow's session are not there.
+* Batching: see `batched.BatchedServable`.
+* Stopping: who sends over a connection that was kept meanwhile reads 503, `The server stops.`
+"""
 
 from __future__ import annotations
 

@@ -140,7 +140,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_HEAD = _handle
 
     def _answer(self, body: Body) -> _Reply:
-        path = self.path.partition("?")[0]
+        # Whatever is not escaped in it is UTF-8, which Python's server reads as another encoding.
+        path = self.path.partition("?")[0].encode("latin-1").decode("utf-8", "replace")
         if path in self.server.pages:
             return _Reply(HTTPStatus.OK, self.server.pages[path]().encode(), "text/plain")
         if not _API.fullmatch(path):

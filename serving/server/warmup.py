@@ -55,15 +55,12 @@ def run_warmup(runner: Runner, path: pathlib.Path, metrics: Metrics, iterations:
             metrics.warmup_records.add(str(path))
             if count > MAX_RECORDS:
                 raise invalid_argument(f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {file}")
-    except tf.errors.DataLossError as error:
-        failure = ServingError(
-            grpc.StatusCode.DATA_LOSS, f"{error.message}. Please verify your warmup data is in TFRecord format."
-        )
+    except Exception as error:
+        failure = ServingError.wrap(error)
+        if isinstance(error, tf.errors.DataLossError):
+            failure.message += ". Please verify your warmup data is in TFRecord format."
         status = failure.code.name
         raise failure from None
-    except ServingError as error:
-        status = error.code.name
-        raise
     finally:
         metrics.warmup_latency.add(str(path), status, value=(time.perf_counter() - started) * 1e6)
     return count

@@ -2,6 +2,7 @@
 
 import pathlib
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -63,6 +64,8 @@ class Versions(RuleBasedStateMachine):
             for version in self.states(State.UNLOADING):
                 version.state = State.END
             self.act()
+            if not self.model.pending and not self.states(State.START, State.LOADING, State.UNLOADING):
+                break
         failed = {version.number for version in self.states(State.END) if version.wanted}
         serving = {version.number for version in self.states(State.AVAILABLE)}
         assert not self.states(State.LOADING, State.UNLOADING, State.START)
@@ -84,3 +87,4 @@ class Versions(RuleBasedStateMachine):
 
 
 TestVersions = Versions.TestCase
+TestVersions.settings = settings(stateful_step_count=30)

@@ -1,7 +1,6 @@
 """The embedded server over REST, held to TensorFlow Serving's answers and error texts."""
 
 import base64
-import dataclasses
 import json
 import re
 import socket
@@ -15,7 +14,6 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from serving.server.embedded import Server
 from serving.server.rest import RestServer
 
 
@@ -245,13 +243,6 @@ def test_rest_paths(toy_server):
     assert rest(toy_server, "/v1/models/toy:predict") == (400, "Malformed request: GET /v1/models/toy:predict")
     assert rest(toy_server, "/v1/models/toy", method="DELETE") == (400, "Malformed request: DELETE /v1/models/toy")
     assert rest(toy_server, "/elsewhere") == (404, b"")
-
-
-def test_rest_timeout_stops_the_run(toy_base, toy_flags):
-    flags = dataclasses.replace(toy_flags, model_base_path=str(toy_base), rest_api_timeout_in_ms=200)
-    with Server(flags) as server:
-        status, _ = predict_rest(server, {"signature_name": "slow", "instances": [2**60]})
-    assert status == 504
 
 
 def test_stop_waits_for_an_answer_that_is_being_written():

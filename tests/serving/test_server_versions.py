@@ -1,4 +1,4 @@
-"""Versions on disk: found, swapped, refused, unloaded; start-up, signals, flags, warm-up."""
+"""Versions on disk: found, swapped, refused, unloaded; start-up, signals, flags."""
 
 import dataclasses
 import os
@@ -12,10 +12,7 @@ import time
 import urllib.request
 
 import grpc
-import numpy as np
 import pytest
-import tensorflow as tf
-from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfig
 
 from serving.client import Client, Request
@@ -30,7 +27,6 @@ from serving.server.process import ServerProcess
 from serving.server.storage import parse_version, wanted_versions
 from serving.server.transport import start_grpc
 from serving.server.versions import State
-from serving.server.warmup import WARMUP_FILE
 
 ASKED = Request(candidates=["ab"])
 
@@ -268,54 +264,6 @@ def test_a_broken_version_names_its_error_and_leaves_the_old_serving(toys, toy_f
         assert client.rank(ASKED).version == 1
 
 
-def write_warmup(path, logs):
-    (path / WARMUP_FILE).parent.mkdir()
-    with tf.io.TFRecordWriter(str(path / WARMUP_FILE)) as writer:
-        for log in logs:
-            writer.write(log.SerializeToString())
-
-
-def predict_log(value, signature="serving_default"):
-    made = predict_pb2.PredictRequest()
-    made.model_spec.name = "any name"
-    made.model_spec.signature_name = signature
-    made.inputs["x"].CopyFrom(tf.make_tensor_proto(value))
-    return prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=made))
-
-
-GOOD = np.ones([1, 2], np.float32)
-NOT_OURS = prediction_log_pb2.PredictionLog(session_run_log=prediction_log_pb2.SessionRunLog())
-
-
-@pytest.mark.parametrize(
-    ("logs", "expected"),
-    [
-        ([predict_log(GOOD), prediction_log_pb2.PredictionLog()], None),
-        ([predict_log(GOOD), predict_log([[1, 2]])], "Expects arg\\[0\\] to be float but int32 is provided"),
-        ([predict_log(GOOD, "no")], 'Serving signature key "no" not found'),
-        ([NOT_OURS], "UNIMPLEMENTED"),
-        ([prediction_log_pb2.PredictionLog()] * 1001, "exceeds the maximum \\(1000\\)"),
-        (None, "Please verify your warmup data is in TFRecord format."),
-    ],
-    ids=["good", "wrong type", "wrong signature", "wrong kind", "too many", "not a TFRecord"],
-)
-def test_warmup_decides_whether_a_version_loads(toys, toy_flags, tmp_path, logs, expected):
-    path = toys.put(tmp_path / "staged", 1)
-    if logs is None:
-        (path / WARMUP_FILE).parent.mkdir()
-        (path / WARMUP_FILE).write_bytes(b"nothing like a record at all")
-    else:
-        write_warmup(path, logs)
-    flags = dataclasses.replace(toy_flags, model_base_path=str(path.parent))
-    if expected is None:
-        with Server(flags) as server:
-            assert states(server.manager, "toy") == {1: State.AVAILABLE}
-        return
-    with pytest.raises(ServingError, match=expected):
-        Server(flags).start()
-    assert Server(dataclasses.replace(flags, enable_model_warmup=False))._loader.load(path).signatures
-
-
 def test_ports_open_only_with_a_version_and_stop_ends_the_wait(toy_flags, tmp_path, caplog):
     server = Server(dataclasses.replace(toy_flags, model_base_path=str(tmp_path / "none")))
     starter = threading.Thread(target=server.start)
@@ -372,6 +320,7 @@ def test_flags(capsys):
         parse_flags(["--enable_model_warmup=maybe"])
 
 
+@pytest.mark.long
 def test_process_serves_and_ends_on_sigterm(toy_base):
     with ServerProcess(toy_base, "toy", flags=("--tensorflow_inter_op_parallelism=1", "--unknown=1")) as server:
         with Client(server.address, "toy", ("country",)) as client:
@@ -392,6 +341,9 @@ def test_main_that_cannot_start_says_why(tmp_path, toys, capsys, monkeypatch):
     assert "{{name: toy version: 3} due to error: " in said
     assert main(["--port=0"]) == 255
     assert "Failed to start server. Error: Invalid argument: Both server_options" in capsys.readouterr().err
+    (tmp_path / "bad.config").write_text("improperly formatted file")
+    assert main(["--port=0", f"--model_config_file={tmp_path}/bad.config"]) == 255
+    assert f"Error: Invalid argument: Invalid protobuf file: '{tmp_path}/bad.config'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("where", ["__init__", "start"])

@@ -70,8 +70,9 @@ def test_upstreams_bad_model_config(serve, tmp_path, caplog, text):
     assert "Error parsing text-format tensorflow.serving.ModelServerConfig" in caplog.text
 
 
+@pytest.mark.long
 def test_a_config_that_does_not_parse_ends_the_command(tmp_path):
-    """Sec. 8: exit, and the text on stderr."""
+    """Sec. 8: exit, and the text on stderr; the test above has the text too."""
     (tmp_path / "bad.config").write_text("improperly formatted file")
     said = r"ended with status 255: .*Error parsing text-format tensorflow\.serving\.ModelServerConfig"
     with pytest.raises(RuntimeError, match=said):

@@ -5,6 +5,7 @@ import concurrent.futures
 import gzip
 import http.client
 import json
+import socket
 
 import grpc
 import pytest
@@ -118,6 +119,14 @@ def test_signature_name_must_be_a_string(standard):
 def test_paths_are_case_insensitive_and_decoded(standard):
     for path in ("/V1/Models/default:PREDICT", "/v1/models/d%65fault:predict"):
         assert standard.rest(path, {"instances": [2.0]}) == (200, {"predictions": [3.0]})
+
+
+def test_a_path_need_not_be_escaped(standard):
+    """Callers such as curl send what was typed, in UTF-8."""
+    with socket.create_connection(("127.0.0.1", standard.server.rest_port), timeout=30) as connection:
+        connection.sendall("GET /v1/models/茶é HTTP/1.0\r\n\r\n".encode())
+        answer = connection.makefile("rb").read().decode()
+    assert json.loads(answer.partition("\r\n\r\n")[2]) == {"error": "Could not find any versions of model 茶é"}
 
 
 def test_query_strings_are_not_looked_at(standard):

@@ -200,6 +200,7 @@ def test_allowed_batch_sizes_pad_with_rows_that_nobody_sees(batching):
             'padding_size_sum{execution_batch_size="8"}': 3,
             "input_batch_size_sum{}": 6,
             "processed_batch_size_sum{}": 12,
+            'queuing_latency_count{thread_pool_name=""}': 2,  # bundle_factory_util.cc gives no name
         }
         assert {name: caller.metric(f"batching_session:{name}") for name in sizes} == sizes
 
@@ -256,16 +257,16 @@ def test_every_version_has_a_queue_of_its_own(serve, shelf, tmp_path, config_fil
         assert caller.batches() == 2
 
 
-@pytest.mark.parametrize(("threads", "code"), [(1, "DEADLINE_EXCEEDED"), (2, "OK")])
-def test_all_queues_share_the_threads(batching, wait_for, threads, code):
+@pytest.mark.parametrize(("threads", "code", "patience"), [(1, "DEADLINE_EXCEEDED", 0.5), (2, "OK", 2)])
+def test_all_queues_share_the_threads(batching, wait_for, threads, code, patience):
     """Sec. 12: a batch that runs holds up those of other queues, but for threads that are free."""
     parameters = f"num_batch_threads {{ value: {threads} }} batch_timeout_micros {{ value: 0 }}"
     with batching(parameters) as caller:
         endless = caller.predict_request({"n": np.array([2**60])}, signature="slow")
-        running = caller.prediction.Predict.future(endless, timeout=4)
+        running = caller.prediction.Predict.future(endless, timeout=3)
         wait_for(lambda: caller.batches() == 1)
         request = caller.predict_request(floats(1), signature="batch")
-        asked = caller.prediction.Predict.future(request, timeout=2)
+        asked = caller.prediction.Predict.future(request, timeout=patience)
         assert asked.code().name == code
         running.cancel()
 

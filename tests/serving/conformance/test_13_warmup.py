@@ -116,15 +116,28 @@ def test_off(start):
         assert records_read(caller) == 0
 
 
-def test_a_version_that_fails_its_warmup_leaves_the_old_one_serving(serve, shelf, tmp_path, wait_for):
+DATA_LOSS, FAILED_PRECONDITION = 15, 9
+BROKEN = [
+    (lambda file: file.write_bytes(b"no TFRecord at all, but some text"), DATA_LOSS, "DATA_LOSS"),
+    (lambda file: file.mkdir(), FAILED_PRECONDITION, "FAILED_PRECONDITION"),
+]
+
+
+@pytest.mark.parametrize(("damage", "code", "status"), BROKEN, ids=["text", "directory"])
+def test_a_version_that_fails_its_warmup_leaves_the_old_one_serving(
+    serve, shelf, tmp_path, wait_for, damage, code, status
+):
+    """Sec. 13; sec. 11: the outcome is a label of the warm-up's latency."""
     shelf.put(tmp_path / "m", 1)
     with serve(model_base_path=tmp_path / "m") as caller:
         path = shelf.put(tmp_path / "staged", 2, "half_plus_three")
         (path / FILE).parent.mkdir()
-        (path / FILE).write_bytes(b"no TFRecord at all, but some text")
+        damage(path / FILE)
         path.rename(tmp_path / "m" / "2")
         wait_for(lambda: caller.status() == [(2, 50), (1, 30)])
         (item, _) = caller.model.GetModelStatus(caller.status_request()).model_version_status
-        assert item.status.error_code == 15  # DATA_LOSS
-        assert item.status.error_message.endswith("Please verify your warmup data is in TFRecord format.")
+        assert item.status.error_code == code
+        if code == DATA_LOSS:
+            assert item.status.error_message.endswith("Please verify your warmup data is in TFRecord format.")
+        assert caller.metric(f'model_warmup_latency_count{{model_path="{tmp_path}/m/2",status="{status}"}}') == 1
         assert caller.half() == (3.0, 1)

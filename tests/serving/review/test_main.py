@@ -28,7 +28,6 @@ rifle,Toy rifle,Toys,2199-01-01
 """
 RULES = """
 review: {dir: queue, pending: PENDING}
-check_every_ms: 0
 lists: {popular: [knife, tea]}
 rules:
   - {name: pin, kind: pin, item: knife}
@@ -105,9 +104,7 @@ def test_a_ban_is_not_seen_before_the_next_look(shop, tmp_path, monkeypatch):
     monkeypatch.setattr("serving.rules.watched.time.monotonic", lambda: now[0])
     shop("hide")
     path = tmp_path / "rules.yaml"
-    path.write_text(
-        path.read_text(encoding="utf-8").replace("check_every_ms: 0", "check_every_ms: 500"), encoding="utf-8"
-    )
+    path.write_text(path.read_text(encoding="utf-8") + "check_every_ms: 500\n", encoding="utf-8")
     engine = Engine(RuleSet.load(path), Catalogue.read(tmp_path / "items.csv"))
     ReviewQueue(tmp_path / "queue").ban("bag", "a copy", by="anna")
     now[0] += 0.49

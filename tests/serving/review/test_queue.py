@@ -2,7 +2,6 @@
 
 import fcntl
 import gc
-import multiprocessing
 import os
 import pathlib
 import subprocess
@@ -273,23 +272,36 @@ def test_who_follows_a_journal_does_not_keep_what_is_decided(tmp_path):
     assert len(journal.entries()) == 41
 
 
-def flag_many(folder, own, number, start):
-    queue = ReviewQueue(folder)
-    start.wait(30)
-    for at in range(number):
-        queue.flag(f"{own}-{at}", "x" * 200, f"process {own}")
+FLAG_MANY = """
+import sys
+from serving.review.queue import ReviewQueue
+folder, own = sys.argv[1:]
+queue = ReviewQueue(folder)
+print("ready", flush=True)
+sys.stdin.readline()
+for at in range(12):
+    queue.flag(f"{own}-{at}", "x" * 200, f"process {own}")
+"""
 
 
 def test_processes_append_side_by_side(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    start = context.Event()
-    processes = [context.Process(target=flag_many, args=(tmp_path, own, 12, start)) for own in range(3)]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", FLAG_MANY, tmp_path, str(own)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for own in range(3)
+    ]
+    assert [process.stdout.readline() for process in processes] == ["ready\n"] * 3
     for process in processes:
-        process.start()
-    start.set()
+        process.stdin.write("go\n")
+        process.stdin.flush()
     for process in processes:
-        process.join(60)
-        assert process.exitcode == 0
+        process.communicate(timeout=60)
+        assert process.returncode == 0
     history = ReviewQueue(tmp_path).history()
     assert sorted(entry.item_id for entry in history) == sorted(f"{own}-{at}" for own in range(3) for at in range(12))
     for own in range(3):  # each in its own order

@@ -164,6 +164,9 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "latin.yaml").write_bytes("rules: [é]".encode("latin-1"))
     with pytest.raises(RulesError, match=r"latin\.yaml: is not UTF-8; expected a YAML file in UTF-8\."):
         RuleSet.load(tmp_path / "latin.yaml")
+    (tmp_path / "deep.yaml").write_text("[" * 600)
+    with pytest.raises(RulesError, match=r"deep\.yaml: is nested too deeply; expected a mapping with keys such as"):
+        RuleSet.load(tmp_path / "deep.yaml")
 
 
 def test_values_are_what_is_written(load):
