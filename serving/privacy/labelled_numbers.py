@@ -16,7 +16,10 @@ _ENGLISH_PAPERS = (
     r"passport|(?:identity|id) card|national id(?:entity)?(?: card)?|hkid|driv(?:er['\u2019]?s?|ing) licen[cs]e"
     r"|residence permit"
 )
-_CHINESE_PAPERS = "护照|護照|身份证|身份證|身分證|证件|證件|通行证|通行證|回乡证|回鄉證|台胞证|台胞證|驾驶证|驾照|駕照|居住证|居住證|军官证"
+_CHINESE_PAPERS = (
+    "护照|護照|身份证|身份證|身分證|证件|證件|通行证|通行證|回乡证|回鄉證|台胞证|台胞證"
+    "|驾驶证|驾照|駕照|居住证|居住證|军官证"
+)
 _ACCOUNTS = r"account|acct|a/c"
 _CHINESE_ACCOUNTS = "账号|帐号|賬號|帳號|账户|帐户|賬戶|帳戶"
 _CARDS = r"(?:credit|debit|bank|payment) ?card|card (?=numbers?|no|nr|#)"
