@@ -42,14 +42,16 @@ def module_file(name):
     return None
 
 
-def reached(path):
-    """Every module that importing a file brings in, through files of ours: {outside name or own file}."""
-    files, names, queue = set(), set(), [path]
+def reached(*paths):
+    """Every name that importing these files brings in, through files of ours and the packages that they are in."""
+    files, names, queue = set(), set(), list(paths)
     while queue:
         file = queue.pop()
         if file in files:
             continue
         files.add(file)
+        packages = (folder / "__init__.py" for folder in file.parents if ROOT in folder.parents)
+        queue += filter(pathlib.Path.is_file, packages)
         for name in imports(file):
             names.add(name)
             own = module_file(name) if name.split(".")[0] in OURS else None
@@ -94,12 +96,25 @@ def test_features_imports_nothing():
     assert list(imports(ROOT / "models" / "features.py")) == []
 
 
-@pytest.mark.parametrize("module", ["serving/client/__init__.py", "serving/client/__main__.py", "serving/contract.py"])
-def test_the_client_needs_no_tensorflow(module):
-    names = reached(ROOT / module)
-    assert any(name.startswith("models.features") or name == "models.features" for name in names)
+#: What an application imports that asks a model server.
+LIGHT = ("client", "experiment", "gateway", "privacy", "review", "rules", "store")
+
+
+@pytest.mark.parametrize("package", LIGHT)
+def test_what_applications_import_needs_no_tensorflow(package):
+    files = sorted((ROOT / "serving" / package).rglob("*.py"))
+    assert files
+    names = reached(*files, ROOT / "serving" / "contract.py")
+    assert "models.features" in names
     heavy = {"tensorflow", "tensorflow_serving", "tensorflow_text", "transformers", "tfx"}
     assert not {name for name in names if name.split(".")[0] in heavy}
+
+
+def test_what_is_reached_includes_the_packages_above():
+    """`import a.b` runs a/__init__.py too."""
+    names = reached(ROOT / "serving" / "store" / "checks.py")
+    assert "serving.store.embedded.EmbeddedStore" in names  # of serving/store/__init__.py alone
+    assert any(name.startswith("tensorflow") for name in reached(ROOT / "serving" / "warmup.py"))
 
 
 def test_the_reader_of_imports_sees_what_it_should(tmp_path):

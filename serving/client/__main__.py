@@ -97,8 +97,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_connection(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("server")
-    group.add_argument("--address", required=True, help="host:port of gRPC, of several replicas host:port,host:port")
-    group.add_argument("--model", required=True, help="the model's name on the server")
+    group.add_argument(
+        "--address",
+        default="localhost:8500",
+        help="host:port of gRPC, of several replicas host:port,host:port; default %(default)s, a server's own",
+    )
+    group.add_argument(
+        "--model", default="default", help="the model's name on the server; default %(default)s, as a server calls it"
+    )
     which = group.add_mutually_exclusive_group()
     which.add_argument("--version", type=int, help="ask this version in place of the newest")
     which.add_argument("--label", help="ask the version with this label")

@@ -188,6 +188,8 @@ class ClientBase:
         """
         if self._closed:
             raise ValueError("The client is closed; expected no call after that.")
+        if asked.left() == 0:  # gRPC may still send what is over
+            raise self._error(what, asked, "DEADLINE_EXCEEDED", "no time is left to send it")
         pauses = backoff(self.retries)
         attempts = 0
         while True:
@@ -200,7 +202,7 @@ class ClientBase:
             left = asked.left()
             if pause is not None and (left is None or left > pause):
                 yield Pause(pause)
-                if not self._closed:
+                if not self._closed and asked.left() != 0:  # a busy machine may sleep for longer
                     continue
             raise self._error(what, asked, code.name, details, attempts)
 

@@ -19,6 +19,9 @@ _HINTS = {
     "UNAUTHENTICATED": "Give a token (`token`, or --token-file).",
     "PERMISSION_DENIED": "The token or the client's certificate does not allow this.",
 }
+#: What gRPC says where no server could be talked to; what else is UNAVAILABLE is busy, and says so.
+_NO_CONNECTION = ("failed to connect", "connections to all backends failing", "DNS resolution failed")
+_WHERE_TO_LOOK = "Does a server listen there for gRPC (not REST), with TLS where the client has it, and only there?"
 _UNKNOWN_MODEL = "Is `{model}` the model's name there (--model_name, or `name` in the server's model config)?"
 
 
@@ -50,6 +53,8 @@ def call_error(
         times = "once" if attempts == 1 else f"{attempts} times"
         limit = f"{timeout:g} s (`timeout`)" if timeout is not None else "set by the server"
         hint = template.format(tried=f"{where} {times}", model=model, timeout=limit)
+        if code == "UNAVAILABLE" and any(text in details for text in _NO_CONNECTION):
+            hint = f"{hint} {_WHERE_TO_LOOK}"
     half = _MOST_DETAILS // 2
     text = details if len(details) <= _MOST_DETAILS else f"{details[:half]} … {details[-half:]}"
     message = f"{what} of model `{model}` on {where} failed with {code}: {text or 'no details'}"

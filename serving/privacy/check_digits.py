@@ -18,6 +18,12 @@ def resident_id(characters: str) -> bool:
     return "10X98765432"[total % 11] == characters[17].upper()
 
 
+def hong_kong_id(characters: str) -> bool:
+    """Whether one or two letters, six digits and a check character are those of a Hong Kong identity card (mod 11)."""
+    values = [36, *(int(character, 36) for character in characters)][-9:]
+    return sum(weight * value for weight, value in zip(range(9, 0, -1), values, strict=True)) % 11 == 0
+
+
 def iban(characters: str) -> bool:
     """Whether letters and digits of an IBAN, country first, leave 1 when divided by 97 (ISO 13616)."""
     moved = characters[4:] + characters[:4]

@@ -45,21 +45,27 @@ _RESIDENT_15 = re.compile(
     rf"(?<![A-Za-z0-9]){_PROVINCE}[0-9]{{4}}[ -]?[0-9]{{2}}{_BIRTH}[ -]?[0-9]{{3}}(?![A-Za-z0-9])"
 )
 
-# Letters as HMRC gives them out. In small letters only in one piece: "at 30 40 60 c" is a washing temperature.
+_HONG_KONG = re.compile(r"(?<![A-Za-z0-9])([A-Za-z]{1,2}[0-9]{6}) ?\(([0-9Aa])\)")
+
+# Letters as HMRC gives them out. In small letters only in one piece: "at 30 40 60 c" is a washing temperature. Not with
+# some dashes: AB-123456-C is an article's number.
 _NATIONAL_INSURANCE = re.compile(
     r"(?<![A-Za-z0-9])(?:"
-    r"(?!BG|GB|KN|NK|NT|TN|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z][ -]?(?:[0-9]{2}[ -]?){3}[A-D]"
+    r"(?!BG|GB|KN|NK|NT|TN|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z](?: ?(?:[0-9]{2} ?){3}|-(?:[0-9]{2}-){3})[A-D]"
     r"|(?!bg|gb|kn|nk|nt|tn|zz)[a-ceghj-pr-tw-z][a-ceghj-npr-tw-z][0-9]{6}[a-d]"
     r")(?![A-Za-z0-9])"
 )
 
 
 def find(text: str) -> Iterator[Span]:
-    """Chinese resident IDs (18 characters with their check character, and the old 15 digits), IBANs with their check
-    digits, and UK National Insurance numbers, in order; spans may overlap."""
+    """Chinese resident IDs (18 characters with their check character, and the old 15 digits), Hong Kong identity cards
+    and IBANs with their check digits, and UK National Insurance numbers, in order; spans may overlap."""
     spans = [*_ibans(text)]
     for found in _RESIDENT_18.finditer(text):
         if check_digits.resident_id(re.sub("[ -]", "", found[0])):
+            spans.append(Span(*found.span(), ID))
+    for found in _HONG_KONG.finditer(text):
+        if check_digits.hong_kong_id(found[1] + found[2]):
             spans.append(Span(*found.span(), ID))
     for pattern in (_RESIDENT_15, _NATIONAL_INSURANCE):
         spans += [Span(*found.span(), ID) for found in pattern.finditer(text)]

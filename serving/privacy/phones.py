@@ -20,12 +20,14 @@ _MOBILE = "1[3-9][0-9]{9}"  # China
 _ZERO_11 = "0[1-9][0-9]{9}"  # United Kingdom; Chinese land lines
 _ZERO_10 = "0[1-9][0-9]{8}"  # Australia, Ireland, New Zealand, South Africa
 _CHINESE_12 = "0[3-9][0-9]{2}[2-8][0-9]{7}"  # land lines with a long area code
-_AMERICAN = "[2-9](?!11)[0-8][0-9][2-9][0-9]{6}"  # North American Numbering Plan
+_CHINESE_86 = "86(?:10|2[0-9]|[3-9][0-9]{2})[2-8][0-9]{7}"  # land lines with the country's code
+_HONG_KONG_MACAU = "852[2-9][0-9]{7}|853[268][0-9]{7}"
+_AMERICAN = "(?![2346]00)[2-9](?!11)[0-8][0-9][2-9][0-9]{6}"  # North American Numbering Plan
 
 #: Lengths of the groups -> what the digits must be.
 _FORMS = {
     (11,): f"{_MOBILE}|{_ZERO_11}|1{_AMERICAN}",
-    (3, 4, 4): f"{_MOBILE}|{_ZERO_11}",
+    (3, 4, 4): f"{_MOBILE}|{_ZERO_11}|{_HONG_KONG_MACAU}",
     (3, 8): f"{_MOBILE}|{_ZERO_11}",
     (3, 3, 5): _MOBILE,
     (7, 4): _MOBILE,
@@ -48,7 +50,9 @@ _FORMS = {
     (3, 3, 3): "02[0-9]{7}",
     (13,): f"86{_MOBILE}",
     (2, 11): f"86{_MOBILE}",
-    (2, 3, 8): f"86{_MOBILE}",
+    (2, 3, 8): f"86{_MOBILE}|{_CHINESE_86}",
+    (2, 2, 8): _CHINESE_86,
+    (2, 2, 4, 4): _CHINESE_86,
     (2, 3, 4, 4): f"86{_MOBILE}",
     (1, 10): f"1{_AMERICAN}",
     (1, 3, 7): f"1{_AMERICAN}",
@@ -60,6 +64,8 @@ _LOOSE_FORMS = {
     (3, 7): _AMERICAN,
     (4, 3, 4): _MOBILE,
     (5, 5): "[6-9][0-9]{9}",  # India
+    (4, 3, 3): "09[0-9]{8}",  # Taiwan
+    (4, 6): "09[0-9]{8}",
 }
 #: Forms that only a word before them makes a telephone number.
 _LABELLED_SHAPES = {(3, 4), (4, 4), (3, 3, 3), (3, 3, 4), (3, 7), (4, 3, 3), (4, 6), (5, 5), (2, 4, 4)}
@@ -73,11 +79,13 @@ _BETWEEN = r"(?:number|no|is|me|us|at|on|[ .:=#(+-])*"
 _LABEL = re.compile(
     r"(?:(?<![a-z])(?:tel|telephone|phone|mobile|mob|cell|cellphone|call|dial|ring|text|txt|sms|reach|contact"
     rf"|whatsapp|wechat|weixin|[wv]x|fax|ph|my number){_BETWEEN}"
-    rf"|(?:电话|手机号|手机(?=[:是为])|座机|固话|热线|传真|致电|拨打|联系方式|電話|微信|(?<![a-z])qq)(?:码|號|号|是|为|為)*{_BETWEEN})$"
+    r"|(?:电话|手机号|手机(?=[:是为])|座机|固话|热线|传真|致电|拨打|联系方式|電話|手機號|手機(?=[:是為]|$)|傳真|致電|微信"
+    rf"|(?<![a-z])qq)(?:码|號|号|是|为|為)*{_BETWEEN})$"
 )
 _CODE_LABEL = re.compile(
-    r"(?:(?<![a-z])(?:ean|upc|gtin|isbn|issn|sku|asin|mpn|oem|s/n|barcode|serial|part|model|article|item)"
-    rf"|条形码|条码|货号|型号|款号|序列号|商品编号)(?:-?1[03]|码|号|是|为)*{_BETWEEN}$"
+    r"(?:(?<![a-z])(?:ean|upc|gtin|isbn|issn|sku|asin|mpn|oem|s/n|p/?n|barcode|serial|part|model|article|item"
+    r"|(?:order|invoice|tracking) ?(?:id|#|(?=no|number)))"
+    rf"|条形码|条码|货号|型号|款号|序列号|商品编号|订单编号|訂單編號|单号|單號)(?:-?1[03]|码|号|是|为)*{_BETWEEN}$"
 )
 _UNIT = re.compile(
     r" ?(?:[gmtk]b|[kmg]?hz|kw|wh|mah|ah|lm|px|dpi|rpm|mm|cm|km|inch(?:es)?|in|ft|kg|mg|ml|oz|lbs?|pcs|pieces|watts?"

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-from serving.privacy import id_numbers, numbers
+from serving.privacy import id_numbers, labelled_numbers, numbers
 from serving.privacy.spans import EMAIL, URL, Span, replace
 
 #: Most times that a text is gone over, as what stood beside a number may have hidden another one.
@@ -35,19 +35,23 @@ def redact(text: str) -> str:
 
     - `[email]`: addresses with a domain in Latin, Greek or Cyrillic letters, or an IPv4 address;
     - `[url]`: URLs with a user's name before the host;
-    - `[id]`: Chinese resident IDs (18 characters with their check character, the old 15 digits), US social security
-      numbers, UK National Insurance numbers, IBANs with their check digits;
-    - `[card]`: 14 to 19 digits of a card scheme with Luhn's check digit, in one piece or grouped as on cards;
-    - `[phone]`: numbers after + or 00; Chinese mobile and land lines; North American, British, Irish, Australian, New
-      Zealand, Indian and South African national forms. Forms that other numbers have as well (ten digits in one piece,
-      eight digits) only after a word such as "call" or 电话, and the numbers of
+    - `[id]`: Chinese resident IDs (18 characters with their check character, the old 15 digits), Hong Kong identity
+      cards with their check digit in brackets, US social security numbers, UK National Insurance numbers, IBANs with
+      their check digits; whatever else has six digits or more after passport, driving licence, 护照, 身份证 and the
+      like, and the digits after account or 账号;
+    - `[card]`: 14 to 19 digits of a card scheme with Luhn's check digit, in one piece or grouped as on cards; 12 to 19
+      of any kind after credit card, card number, 银行卡 or 卡号;
+    - `[phone]`: numbers after + or 00; Chinese mobile and land lines; Taiwan's mobile numbers; North American, British,
+      Irish, Australian, New Zealand, Indian and South African national forms. Forms that other numbers have as well
+      (ten digits in one piece, eight digits) only after a word such as "call" or 电话, and the numbers of
       accounts after QQ or 微信.
 
     Full-width characters and dashes and spaces of any kind count as plain ones; the rest of the text stays as it is.
     Numbers with the check digit of an article number (UPC, EAN, ISBN), sizes, prices, dates and model numbers stay too,
-    as does what would be a telephone number after a word such as SKU, model or 货号.
-    The rules see forms, not persons: names, postal addresses and numbers written in words are not found, and a part
-    number of the form of a telephone number (415-555-2671) is taken for one. Redacting again changes nothing, but in a
+    as does what would be a telephone number after a word such as SKU, model, order number, 货号 or 单号.
+    The rules see forms, not persons: names, postal addresses, numbers written in words, addresses with a Chinese name
+    or domain, or with "(at)" for the sign, are not found, and a part number of the form of a telephone number
+    (415-555-2671) is taken for one. Redacting again changes nothing, but in a
     text made of dozens of numbers with nothing between them. The time it takes grows with the length of the text, not
     faster.
     """
@@ -62,7 +66,7 @@ def _once(text: str) -> str:
     folded = text if text.isascii() else text.translate(_FOLDED)
     if "@" not in folded and sum(map(folded.count, "0123456789")) < _FEWEST_DIGITS:
         return text
-    for find in (_urls, _emails, id_numbers.find, numbers.find):
+    for find in (_urls, _emails, id_numbers.find, labelled_numbers.find, numbers.find):
         if spans := list(find(folded)):
             text, folded = replace(text, spans), replace(folded, spans)
     return text

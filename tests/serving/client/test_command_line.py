@@ -11,7 +11,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 
 from models import features
 from serving import contract
-from serving.client import shell_input
+from serving.client import Client, shell_input
 from serving.client.__main__ import main
 from serving.client.tensors import read_tensor
 from serving.requests import Event
@@ -83,6 +83,17 @@ def test_items_as_a_document_and_as_a_table(ask, tmp_path):
     assert code == 0
     assert out.startswith("search, version 7, the first 1 of 2\n")
     assert "Tea, 茶" in out and "2.0000" in out and "ub" not in out
+
+
+def test_who_says_nothing_asks_a_server_that_was_told_nothing(server, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(
+        "serving.client.__main__.Client",
+        lambda address, model, **options: asked.append((address, model)) or Client(server.address, model, **options),
+    )
+    assert main(["recommend", "--user", "ann", "--top", "20"]) == 0
+    assert asked == [("localhost:8500", "default")]  # --port and --model_name of a server by default
+    assert "anna" in capsys.readouterr().out
 
 
 def test_candidates_come_best_first(server, ask):

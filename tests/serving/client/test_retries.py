@@ -21,6 +21,16 @@ BUSY = (grpc.StatusCode.UNAVAILABLE, "The batch scheduling queue is full")
 ASKED = Request(candidates=["ab"])
 
 
+class Busy(grpc.RpcError):
+    """As gRPC raises it of a replica that is busy."""
+
+    def code(self):
+        return BUSY[0]
+
+    def details(self):
+        return BUSY[1]
+
+
 @given(st.integers(0, 12))
 def test_pauses_double_up_to_a_second_less_up_to_a_half(retries):
     pauses = list(backoff(retries))
@@ -76,14 +86,6 @@ def test_a_call_that_a_stopping_server_cancels_is_made_again(server, make_client
 @given(st.floats(0.01, 20.0), st.floats(0.0, 0.5))
 def test_retries_stay_within_the_deadline(timeout, seconds):
     """By a clock of our own: attempts take `seconds` each, or what is left where that is less."""
-
-    class Busy(grpc.RpcError):
-        def code(self):
-            return BUSY[0]
-
-        def details(self):
-            return BUSY[1]
-
     clock, left = 1000.0, []
     client = ClientBase("localhost:8500", "toy", (), retries=10_000)
     with pytest.MonkeyPatch.context() as patch:
@@ -120,11 +122,27 @@ def test_the_deadline_is_the_clients_unless_the_call_has_its_own(server, make_cl
 
 
 @pytest.mark.parametrize("timeout", [0, -1.5])
-def test_no_time_left_is_a_deadline_that_passed(server, make_client, timeout):
+def test_no_time_left_is_a_deadline_that_passed_and_nothing_is_sent(server, make_client, timeout):
+    client = make_client(server.address, "toy")
+    client.status()  # connected: what was sent would come
     with pytest.raises(CallError) as caught:
-        make_client(server.address, "toy").status(timeout=timeout)
+        client.status(timeout=timeout)
     assert caught.value.code == "DEADLINE_EXCEEDED"
-    assert server.calls == []
+    assert str(caught.value).endswith(f"no time is left to send it. The limit was {timeout:g} s (`timeout`).")
+    assert len(server.calls) == 1
+
+
+def test_after_a_pause_that_took_all_the_time_the_replicas_error_stands():
+    clock = 1000.0
+    client = ClientBase("localhost:8500", "toy", ())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("serving.client.steps.time", types.SimpleNamespace(monotonic=lambda: clock))
+        steps = client._predict("rank", ASKED, Asked(None, None, 1.0))
+        next(steps)
+        assert isinstance(steps.throw(Busy()), Pause)
+        clock += 5.0  # as on a machine that has other things to do
+        with pytest.raises(CallError, match="UNAVAILABLE: The batch scheduling queue is full"):
+            next(steps)
 
 
 @pytest.mark.parametrize("timeout", [float("inf"), float("nan")])
@@ -251,8 +269,11 @@ def test_nobody_answers(make_client):
         client.recommend(ASKED)
     assert caught.value.code == "UNAVAILABLE"
     assert str(caught.value).startswith("recommend of model `toy` on 127.0.0.1:1, 127.0.0.1:2 failed with UNAVAILABLE")
-    assert str(caught.value).endswith("Tried 127.0.0.1:1, 127.0.0.1:2 2 times.")
-    assert len(str(caught.value)) < 700
+    assert str(caught.value).endswith(
+        "Tried 127.0.0.1:1, 127.0.0.1:2 2 times. Does a server listen there for gRPC (not REST), with TLS where the "
+        "client has it, and only there?"
+    )
+    assert len(str(caught.value)) < 900
 
 
 def test_threads_share_one_connection(server):

@@ -64,6 +64,23 @@ REPLACED = [
     ("gb82west12345698765432", "[id]"),
     ("AB 12 34 56 C, AB123456C, ab123456c", "[id], [id], [id]"),
     ("123-45-6789, my SSN is 123456789", "[id], my SSN is [id]"),
+    ("AB-12-34-56-C", "[id]"),
+    # numbers with which the check digit of Hong Kong is explained
+    ("A123456(3)，Ｚ６８３３６５（Ａ） ab987654(3)", "[id]，[id] [id]"),
+    # what a word before it makes one: no check digit, or a wrong one
+    ("passport number 123456789, Passport: C01X00T47", "passport number [id], Passport: [id]"),
+    ("护照号码：E12345678，護照 EA1234567", "护照号码：[id]，護照 [id]"),
+    ("身份证号11010119900307123X 身份證號碼是A123456789", "身份证号[id] 身份證號碼是[id]"),
+    ("证件号：440524 19880101 0014 驾驶证440308199001011234", "证件号：[id] 驾驶证[id]"),
+    ("my driver’s licence is MORGA753116SM9IJ, HKID A123456(9)", "my driver’s licence is [id], HKID [id]"),
+    ("account no. 55779911; 账号6225000012345", "account no. [id]; 账号[id]"),
+    ("卡号：6225 8801 2345 6789，银行卡6217000010000000000", "卡号：[card]，银行卡[card]"),
+    ("card number 1234-5678-9012-3456 and credit card: 123456789012", "card number [card] and credit card: [card]"),
+    # the forms of Hong Kong, Macau and Taiwan, and what is written there before them
+    ("852-2345-6789 or 853 6612 3456 or 0912-345-678", "[phone] or [phone] or [phone]"),
+    ("台灣手機0912345678，手機號：0912 345 678，傳真 23456789", "台灣手機[phone]，手機號：[phone]，傳真 [phone]"),
+    ("86-10-62345678, 86 21 6543 2100, 86-755-26012345", "[phone], [phone], [phone]"),
+    ("to order 07700 900123", "to order [phone]"),
 ]
 
 LEFT_ALONE = """
@@ -81,6 +98,13 @@ iPhone 12 128GB | 1000mAh | WH-1000XM4 | Model SM-G991B/DS | RTX 3060 Ti 12GB | 
 model 12125550199 | washable at 30 40 60 C | at 30 40 60 c | 5 @ 10 | HDMI 2 @ 1.5m | 4-in-1 | 24/7 | 192.168.100.100
 356938035643809 | 550e8400-e29b-41d4-a716-446655440000 | d41d8cd98f00b204e9800998ecf8427e | order 12345678
 货号13812345678 | １２８ＧＢ | ①②③④⑤⑥⑦⑧⑨⑩⑪ | 10²³ 10²³ 10²³
+order number 13812345678 | Order no. 07700900123 | 订单号：13812345678 | 订单编号 13912345678
+快递单号13812345678 | PN 90311-38034 | Order #114-3941689-8772232 | 订单号 202311280012345678
+tracking 1Z999AA10123456784 | SF1234567890123 | ISBN 013110362X
+AB-123456-C | 200 300 4000 | 400-600-2000 | A123456(4) | SD卡 128GB 256GB | 显卡 12345678 | passport holder 128x95 mm
+护照夹 20231128 | 证件照 35x45 | 身份证卡套 12345678 | gift card 50.00 | account for 2
+ID card holder 1234567 | LT-0912-345 | 小米手机2023 2024
+0 912 345 678 | Bosch GSR 18V-55 06019H5202 | Lego 42115 3696 pieces | 160/84A 165/88A 170/92A
 https://shop.example/p/4006381333931?size=42 | @home 12345678 | 100% cotton 180 g/m2
 """
 
@@ -119,6 +143,13 @@ def resident_character(number):
     for digit in number:
         product = (product + int(digit)) * 2 % 11
     return "0123456789X"[(12 - product) % 11]
+
+
+def hong_kong_character(letters, number):
+    """Letters from A = 10 on, a blank before a single one 36; weights from 9 down, and the sum a multiple of 11."""
+    values = [string.ascii_uppercase.index(letter) + 10 for letter in letters] + [int(digit) for digit in number]
+    missing = -sum((8 - place) * value for place, value in enumerate([36, *values][-8:], start=-1)) % 11
+    return "0123456789A"[missing]
 
 
 def iban_of(country, account):
@@ -183,7 +214,7 @@ def phones(draw):
         return draw(form | st.sampled_from([f"+86 {area[1:]} {rest}", f"{area}-{rest[:-4]}-{rest[-4:]}"]))
     if kind == "american":
         area, office = (draw(st.sampled_from("23456789")) + draw(digits(2)) for _ in range(2))
-        area = area[0] + "0" + area[2]  # neither N11 nor N9X
+        area = area[0] + "0" + draw(st.sampled_from("123456789"))  # neither N11, N9X nor 200
         line = draw(digits(4))
         plain = f"{area}-{office}-{line}"
         forms = [f"({area}) {office}-{line}", f"+1{area}{office}{line}", f"+1 ({area}) {office}-{line}"]
@@ -209,9 +240,15 @@ def emails(draw):
     return f"{local}@{domain}"
 
 
+@st.composite
+def hong_kong_ids(draw):
+    letters, number = draw(st.text(string.ascii_uppercase, min_size=1, max_size=2)), draw(digits(6))
+    return f"{letters}{number}({hong_kong_character(letters, number)})"
+
+
 KINDS = {
     "[card]": cards(),
-    "[id]": resident_ids() | ibans() | digits(2).map(lambda two: f"AB {two} 34 56 D"),
+    "[id]": resident_ids() | ibans() | hong_kong_ids() | digits(2).map(lambda two: f"AB {two} 34 56 D"),
     "[phone]": phones(),
     "[email]": emails(),
 }
@@ -271,7 +308,7 @@ def test_check_digits_of_articles():
 PIECES = st.sampled_from(
     ["13812345678", "415 555 0199", "4111 1111 1111 1111", "11010519491231002X", "GB82WEST12345698765432", "a@b.com",
      "call ", "电话", "EAN ", "+", "00", "86", "http://", "@", "(", ")", "-", " ", ".", "128 256 512 1024", "AB123456C",
-     "1", "2", "谢谢", "x", "[phone]", "A", "０", "ext. 12", "GB", "/"]
+     "passport ", "卡号", "账号", "A123456(3)", "1", "2", "谢谢", "x", "[phone]", "A", "０", "ext. 12", "GB", "/"]
 )  # fmt: skip
 TEXTS = st.text(max_size=60) | st.lists(PIECES, max_size=12).map("".join) | st.text("0123456789 -().+@a", max_size=50)
 
@@ -305,6 +342,7 @@ HARD = {
     "plus": "+1", "urls": "http://", "schemes": "a+", "ibans": "GB82", "countries": "+44 ", "brackets": "(0)",
     "numbers": "415 555 0199 ", "cards": "4111 ", "zeros": "0044 ", "words": "tel ", "chinese": "电话", "dots": "a.",
     "full width": "１", "ids": "AB12 ", "domains": "a@a.", "joined": "138-1234-",
+    "passports": "passport A1234567 ", "papers": "passport", "labels": "卡号: ",
     "residents": "11010519491231002X", "abroad": "+44 20 7946 0958",
     "in turns": "+1 415 555 0199GB82WEST12345698765432",
 }  # fmt: skip
