@@ -107,6 +107,15 @@ def test_metrics_are_a_page_for_prometheus(shop):
     assert "u1" not in page.text.split()
 
 
+@pytest.mark.parametrize(
+    "path", ["/v1/recommend%0A", "/v1/recommend/", "/v1//recommend", "/v1/Recommend", "/healthz%0A"]
+)
+def test_a_path_that_is_almost_a_call_is_no_way_past_the_token(guarded, path):
+    shop = guarded()
+    shop.headers = {}
+    refused(shop.post(path, {"user_id": "u1"}), 404, "not_found")
+
+
 def test_paths_that_are_tried_do_not_fill_the_metrics(shop):
     for path in ("/", "/v1/recommend/", "/admin.php", "/v1/../etc/passwd", "/%00"):
         refused(shop.get(path), 404, "not_found")
