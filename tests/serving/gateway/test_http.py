@@ -310,7 +310,7 @@ values = st.recursive(
 bodies = st.dictionaries(names | texts, values, max_size=6) | values
 
 
-@hypothesis.settings(max_examples=200, suppress_health_check=list(hypothesis.HealthCheck), deadline=None)
+@hypothesis.settings(max_examples=100, suppress_health_check=list(hypothesis.HealthCheck), deadline=None)
 @hypothesis.given(st.sampled_from([RECOMMEND, SEARCH, EVENTS]), bodies)
 def test_any_body_is_answered_or_refused_with_a_sentence(shop, path, body):
     response = shop.post(path, content=json.dumps(body), headers=JSON)
@@ -321,7 +321,7 @@ def test_any_body_is_answered_or_refused_with_a_sentence(shop, path, body):
         assert "\n" not in error["message"] and len(error["message"]) < 400
 
 
-@hypothesis.settings(max_examples=200, suppress_health_check=list(hypothesis.HealthCheck), deadline=None)
+@hypothesis.settings(max_examples=100, suppress_health_check=list(hypothesis.HealthCheck), deadline=None)
 @hypothesis.given(st.binary(max_size=200))
 def test_any_bytes_are_refused_or_answered(shop, body):
     assert shop.post(EVENTS, content=body, headers=JSON).status_code in (200, 400, 422)
