@@ -1,4 +1,5 @@
-"""What the embedded server stands: JSON lines on the standard output, each with what happened and whether it may.
+"""What the embedded server and the gateway stand: JSON lines on the standard output, each with what happened and
+whether it may.
 
     python -m benchmarks.serving_faults --model runs/online_retail/serving/ranker [--case NAME …] [--scale 1]
 
@@ -14,6 +15,8 @@ Cases:
   all must be well afterwards.
 * `refusals`: plain text on a TLS port, no client certificate, one of another authority, paths for model names, bodies
   past the limit, slow clients: none gets an answer, and the server stays.
+* `gateway`: the model server killed five times, and stopped once, under a gateway and 16 clients; each request must be
+  answered, by the fallback meanwhile, and by the model within 10 s after its server is ready again.
 
 Exits with 0 if all may be so, with 1 if something may not, or with one sentence.
 """
@@ -44,6 +47,7 @@ import grpc
 from benchmarks.servable import ServableError, newest_version
 from benchmarks.serving import CLIENTS, NAME, Line, Setting, wait_until
 from benchmarks.serving_children import PREDICT, Child, read_requests, stacked
+from benchmarks.serving_faults_gateway import gateway
 from serving.client import CallError, Client
 from serving.requests import Request
 from serving.server.process import ServerProcess
@@ -279,6 +283,7 @@ CASES: dict[str, Callable[[Setting], Line]] = {
     "mutations": mutations,
     "overload": overload,
     "refusals": refusals,
+    "gateway": gateway,
 }
 
 

@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     bench = commands.add_parser("bench-events", help="measure how soon events count")
     bench.add_argument("--url", default="http://127.0.0.1:8080", help="of a gateway that runs; default %(default)s")
     bench.add_argument("--item", action="append", required=True, help="that is clicked; repeatable")
-    bench.add_argument("--rounds", type=int, default=100, help="that are measured; default %(default)s")
+    bench.add_argument("--rounds", type=int, default=50, help="of four requests; default %(default)s")
     bench.epilog = f"The token is that of the environment variable {TOKEN_VARIABLE}."
     return parser
 

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 
 from serving.gateway import metrics as named
-from serving.gateway.asgi import CALLS, App, Message, Receive, Scope, Send, facts_of, send_refusal
+from serving.gateway.asgi import CALLS, ROUTES, App, Message, Receive, Scope, Send, facts_of, send_refusal
 from serving.gateway.metrics import Metrics
 from serving.gateway.rate_limiter import RateLimiter
-from serving.gateway.refusal import Refusal
+from serving.gateway.refusal import Refusal, nothing_there
 from serving.gateway.settings import LimitSettings
 from serving.gateway.shop_files import ANYBODY
 from serving.gateway.tokens import Token, Tokens
@@ -23,8 +23,10 @@ _JSON = re.compile(r"application/(?:json|[a-z0-9.-]+\+json)(?: *;.*)?", re.IGNOR
 class Admission:
     """Checks a call of /v1 before anything of its body is read, and its body while it is read.
 
-    In this order: token (401), rate (429), type of the content (415), size (413, by the length that is told or, where
-    none is, as soon as there is too much), time (408), and how many are answered at once (503).
+    A path that is none of the routes to the letter is refused (404), since the application's own router takes
+    "/v1/search\\n", too. Then, in this order: token (401), rate (429), type of the content (415), size (413, by the
+    length that is told or, where none is, as soon as there is too much), time (408), and how many are answered at once
+    (503).
 
     Args:
       app: the layers within.
@@ -46,10 +48,16 @@ class Admission:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request, as ASGI has it."""
-        if scope["type"] != "http" or scope["path"] not in CALLS or scope["method"] != "POST":
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         facts = facts_of(scope)
+        if scope["path"] not in ROUTES:
+            await send_refusal(send, nothing_there(), facts.request_id)
+            return
+        if scope["path"] not in CALLS or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
         try:
             headers = _headers(scope)
             token = self._token(headers)
@@ -95,7 +103,7 @@ class Admission:
         if headers.get("content-encoding", "identity").lower() != "identity":
             raise Refusal(415, "unsupported_media_type", "The body is compressed; expected plain JSON.")
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length[:20]) > self._limits.body_bytes:
+        if not length.isdecimal() or int(length[:20]) > self._limits.body_bytes:
             raise self._too_large()
 
     async def _read(self, receive: Receive) -> bytes | None:

@@ -28,7 +28,7 @@ from serving.gateway.messages import (
 )
 from serving.gateway.observed import Observed
 from serving.gateway.rate_limiter import RateLimiter
-from serving.gateway.refusal import Refusal, invalid
+from serving.gateway.refusal import Refusal, invalid, nothing_there
 from serving.gateway.sentences import sentence
 from serving.store.errors import StoreError
 
@@ -165,7 +165,7 @@ def _add_errors(app: FastAPI) -> None:
             response = answered(request, refusal)
             response.headers.update(error.headers or {})
             return response
-        return answered(request, Refusal(error.status_code, "not_found", "There is nothing at this path."))
+        return answered(request, nothing_there())
 
 
 def _no_json() -> Refusal:

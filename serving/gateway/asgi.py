@@ -21,7 +21,7 @@ HEALTH, READY, METRICS, OPENAPI = "/healthz", "/readyz", "/metrics", "/openapi.j
 CALLS = (RECOMMEND, SEARCH, EVENTS)
 #: In logs and metrics, for any other path.
 OTHER = "other"
-_ROUTES = frozenset({*CALLS, HEALTH, READY, METRICS, OPENAPI})
+ROUTES = frozenset({*CALLS, HEALTH, READY, METRICS, OPENAPI})
 _FACTS = "gateway"
 
 
@@ -42,7 +42,7 @@ class Facts:
 
 def route_of(scope: Scope) -> str:
     """The route, of which there are few, whatever paths are tried."""
-    return scope["path"] if scope["path"] in _ROUTES else OTHER
+    return scope["path"] if scope["path"] in ROUTES else OTHER
 
 
 def set_facts(scope: Scope, facts: Facts) -> None:

@@ -19,9 +19,10 @@ _LONGEST = 5.0
 
 
 def measure(url: str, token: str, items: Sequence[str], rounds: int) -> dict[str, Any]:
-    """Sends events of new users to a gateway that runs, and asks until the ranking is another than before.
+    """Sends events of new users to a gateway that runs, and asks until the order of the best 20 is another than before.
 
     Each round is a user of its own, about whom nothing is known at first; the event is a click on one of the items.
+    Before it the user is asked for twice, so that an order that changes by itself is not taken for fresh.
 
     Args:
       url: of the gateway.
@@ -34,7 +35,7 @@ def measure(url: str, token: str, items: Sequence[str], rounds: int) -> dict[str
       many rounds the first answer after the event had it.
 
     Raises:
-      ValueError: if the gateway does not answer, or a ranking stays the same.
+      ValueError: if the gateway does not answer, or a ranking stays the same, or changes without an event.
     """
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -60,16 +61,18 @@ def measure(url: str, token: str, items: Sequence[str], rounds: int) -> dict[str
         answer: dict[str, Any] = content
         return answer
 
-    def ranking(user: str) -> list[tuple[str, float | None]]:
+    def ranking(user: str) -> list[str]:
         answer = call(asgi.RECOMMEND, {"user_id": user, "top": 20})
         if answer["model"] is None:
             raise ValueError(f"a fallback ({answer['fallback']}) answers in place of the model; expected its ranking.")
-        return [(item["item_id"], item["score"]) for item in answer["items"]]
+        return [item["item_id"] for item in answer["items"]]
 
     times, at_once = [], 0
     for number in range(rounds):
         user = f"freshness-{uuid.uuid4().hex}"
         before = ranking(user)
+        if ranking(user) != before:
+            raise ValueError("the ranking changes without an event; expected the same one twice.")
         began, asked = time.perf_counter(), 0
         call(asgi.EVENTS, {"user_id": user, "item_id": items[number % len(items)], "event_type": "click"})
         while True:

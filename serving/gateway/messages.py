@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConstrainedInt, ConstrainedStr, Extra, Field, root_validator, validator
 from pydantic.errors import DictError
 
-MOST_ITEMS, MOST_EXCLUDED, MOST_EVENTS, MOST_COLUMNS = 100, 1000, 500, 50
+MOST_ITEMS, MOST_EXCLUDED, MOST_EVENTS = 100, 1000, 500
 #: Seconds that the clock of who sends an event may be ahead.
 _AHEAD = 300
 _HIGHEST_AMOUNT = 1e9

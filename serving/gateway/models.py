@@ -73,8 +73,9 @@ class ModelError(Exception):
 class Models:
     """Asks the model server, and keeps an eye on it.
 
-    There is no circuit breaker: a server that hangs costs each request its time limit, one that is gone some
-    milliseconds, and the first call after it is back is answered.
+    There is no circuit breaker: a server that hangs costs each request its time limit, one that is gone the pauses
+    before the retries (two: 0.15 s at most). Calls reach it again once gRPC has connected anew, which it tries every
+    few seconds.
 
     Args:
       settings: where it is, and how long it may take.

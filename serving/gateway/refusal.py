@@ -38,6 +38,11 @@ class Refusal(Exception):
         return {"error": {"code": self.code, "message": self.message, "request_id": request_id}}
 
 
+def nothing_there() -> Refusal:
+    """That there is no such path."""
+    return Refusal(404, "not_found", "There is nothing at this path.")
+
+
 def invalid(message: str) -> Refusal:
     """That a request's body is not as it should be."""
     return Refusal(422, "invalid_request", message)

@@ -146,6 +146,7 @@ def test_forbidden_items_are_in_no_fallback(with_rules, model, tmp_path):
 def test_a_review_decision_changes_the_next_answer(with_rules, tmp_path):
     from serving.review.queue import ReviewQueue
 
+    (tmp_path / "review").mkdir()
     shop = with_rules(RULES + "review: {dir: review, pending: hide}\ncheck_every_ms: 0\n")
     queue = ReviewQueue(tmp_path / "review")
     assert "i0" in shop.ids(user_id="u1")

@@ -1,11 +1,13 @@
 """A gateway on a port: slow clients, broken ones, several at once, TLS, the model server killed under it."""
 
+import itertools
 import socket
 import ssl
 import threading
 import time
 
 import httpx
+import numpy as np
 import pytest
 
 from serving.gateway import freshness
@@ -204,6 +206,18 @@ def test_events_count_in_the_first_answer_after_them(serve):
     server = serve()
     found = freshness.measure(server.url, "", ["i5", "i6", "i7"], rounds=20)
     assert found["at_once"] == found["rounds"] == 20
+
+
+def test_an_order_that_changes_by_itself_is_not_taken_for_fresh(serve, model):
+    ranked, turns = model._recommend, itertools.count()
+
+    def restless(inputs):
+        model.scores = np.roll(np.arange(10.0), next(turns)).tolist()
+        return ranked(inputs)
+
+    model._recommend = restless
+    with pytest.raises(ValueError, match="changes without an event"):
+        freshness.measure(serve().url, "", ["i5"], rounds=1)
 
 
 def test_the_measure_is_of_the_model(serve, model):
