@@ -170,7 +170,6 @@ def test_compose_yaml_has_the_same_server(services, configs):
     assert more == {
         "--model_config_file",  # in the models' folder
         "--model_config_file_poll_wait_seconds",
-        "--allow_version_labels_for_unavailable_models",
         "--enable_grpc_healthcheck_service",
         "--grpc_channel_arguments",
     }
