@@ -468,6 +468,11 @@ def _check_context(columns: tuple[str, ...], origin: str) -> None:
             )
 
 
+def handed_on(settings: Settings) -> dict[str, Any]:
+    """What a model hands to the configuration of the next one: how it was made, and not of which examples."""
+    return {part: to_dict(getattr(settings, part)) for part in ("transform", "model", "train")}
+
+
 def to_dict(settings: Any) -> dict[str, Any]:
     """Plain values (JSON-able) of settings or of a part of them."""
     return settings_reader.plain(dataclasses.asdict(settings))

@@ -74,7 +74,8 @@ class Fitted:
       catalogue: what it knows of the items.
       held_out: batches of validation decisions (inputs, labels).
       run: what is written to `contract.RUN_FILE`: `best_epoch`, `best_value`, `averaged_epochs` (empty without
-        `averaging: best_epochs`), `metrics`, `calibration`, `parameters`, `device`, `seed`, `final`, `history`.
+        `averaging: best_epochs`), `metrics`, `calibration`, `parameters`, `device`, `seed`, `final`, `history`,
+        `warm_start`, `settings`.
     """
 
     model: CandidateModel
@@ -320,6 +321,7 @@ def fit(
         "final": bool(final),
         "history": keeper.state["history"],
         "warm_start": None if update is None else update.report,
+        "settings": settings_module.handed_on(settings),
     }
     return Fitted(model, catalogue, held_out, run)
 

@@ -18,7 +18,7 @@ from serving.rules.kinds import FILTERS, Fallback
 
 #: Kinds of rules that take items out.
 _REJECTING = frozenset(kind.KIND for kind in FILTERS) | {checks.UNKNOWN_ITEMS, checks.FORBIDDEN, checks.REVIEW}
-_MODEL, _FALLBACK = "model", "fallback"
+_MODEL, _CONTROL, _FALLBACK = "model", "control", "fallback"
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,9 @@ class Answered:
 
     def count(self, metrics: Metrics, route: str) -> None:
         """Counts it."""
-        metrics.add(named.ANSWERS, self.arm.name, _FALLBACK if self.ranking is None else _MODEL)
+        # Control's answer is none of the arm's model: a canary that fails must not look well.
+        source = _FALLBACK if self.ranking is None else _CONTROL if self.fallback else _MODEL
+        metrics.add(named.ANSWERS, self.arm.name, source)
         if self.fallback:
             metrics.add(named.FALLBACKS, self.fallback)
         if not self.items:

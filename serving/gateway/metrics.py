@@ -54,7 +54,7 @@ RATE_LIMITED = Metric("gateway_rate_limited_total", COUNTER, "Requests beyond th
 ANSWERS = Metric(
     "gateway_answers_total",
     COUNTER,
-    "Answers of recommend and search, by arm of the experiment and by source: model or fallback.",
+    "Answers of recommend and search, by arm of the experiment and by source: model, control in its place, fallback.",
     ("arm", "source"),
 )
 FALLBACKS = Metric(
@@ -72,7 +72,10 @@ POPULAR_ITEMS = Metric(
 )
 
 MODEL_DURATION = Metric(
-    "gateway_model_duration_seconds", HISTOGRAM, "Calls of the model server.", ("model", "signature")
+    "gateway_model_duration_seconds",
+    HISTOGRAM,
+    "Calls of the model server, by what is asked for (as gateway_model_version) and signature.",
+    ("model", "label", "signature"),
 )
 MODEL_ERRORS = Metric(
     "gateway_model_errors_total", COUNTER, "Failed calls of the model server by gRPC's code.", ("model", "code")

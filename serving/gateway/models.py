@@ -142,7 +142,7 @@ class Models:
             log("the model cannot be asked", logging.ERROR, error, model=arm.model)
             raise ModelError(REFUSED) from None
         finally:
-            self._metrics.observe(named.MODEL_DURATION, time.perf_counter() - began, arm.model, signature)
+            self._metrics.observe(named.MODEL_DURATION, time.perf_counter() - began, arm.model, target.name, signature)
         self._note(target, answer.version)
         return answer
 

@@ -88,8 +88,8 @@ def _verify(release: Release, options: argparse.Namespace) -> None:
     recorded = RecordedRequests(pathlib.Path(options.requests) if options.requests else model.path / WARMUP_FILE)
     questions = recorded.questions(SavedModel.read(release.folder_of(state.stable)), settings.model, options.most)
     with release.steps.fleet() as fleet:
-        address = fleet.addresses[0]
-    found = compare(address, questions, settings.tls.tls(), read_token(settings.token_file))
+        address, tls = next(iter(fleet.servers.items()))
+    found = compare(address, questions, tls, read_token(settings.token_file))
     document = output.comparison_document(found)
     if options.json:
         output.print_json(document)

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import stats
 
 from serving import contract
 
@@ -86,4 +85,6 @@ def _agreement(name: str, stable: np.ndarray, canary: np.ndarray) -> float | Non
     ours, theirs = canary[finite], stable[finite]
     if len(ours) < 2 or np.ptp(ours) == 0 or np.ptp(theirs) == 0:
         return None
+    from scipy import stats  # takes a second, which other commands need not wait
+
     return float(stats.spearmanr(ours, theirs).statistic)

@@ -42,6 +42,7 @@ class Fleet:
       token: sent with each call; "" for none.
 
     Attributes:
+      servers: address -> how its connection is encrypted.
       lost: address -> why, of the servers that failed.
 
     Raises:
@@ -52,18 +53,13 @@ class Fleet:
         self._model = model
         self.lost: dict[str, str] = {}
         try:
+            self.servers = {address: secured for one in addresses for address, secured in _expanded(one, tls)}
             self._clients = {
                 address: Client(address, model, timeout=_CALL_SECONDS, tls=secured, token=token)
-                for one in addresses
-                for address, secured in _expanded(one, tls)
+                for address, secured in self.servers.items()
             }
         except ValueError as error:
             raise ReleaseError(str(error)) from None
-
-    @property
-    def addresses(self) -> tuple[str, ...]:
-        """Of the servers."""
-        return tuple(self._clients)
 
     def __enter__(self) -> Fleet:
         return self

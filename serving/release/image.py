@@ -26,6 +26,7 @@ _DOCKERFILE = """\
 FROM {base}
 COPY models.config /config/models.config
 COPY models /models
+USER 65534:65534
 # A label in the first configuration needs the last flag.
 ENTRYPOINT ["/usr/bin/tensorflow_model_server", "--port=8500", "--rest_api_port=8501", \
 "--model_config_file=/config/models.config", "--allow_version_labels_for_unavailable_models=true"]
@@ -65,6 +66,8 @@ def write_image(model: str, version: int, source: pathlib.Path, out: pathlib.Pat
         (hidden / "models.config").write_text(text, encoding="utf-8")
         dockerfile = _DOCKERFILE.format(base=base, model=model, version=version)
         (hidden / "Dockerfile").write_text(dockerfile, encoding="utf-8")
+        for path in (hidden, *hidden.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)  # for the user of the image
         files.sync_folder(hidden)
         hidden.rename(out)
         files.sync(out.parent)

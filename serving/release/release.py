@@ -267,11 +267,18 @@ class Release:
                     f"{'; '.join(fleet.lost.values())} - {'the rest is rolled back; ' if is_rollback else ''}expected "
                     f"`{entry.action}` again when all servers answer{other}."
                 )
-        if entry.action == PROMOTE and self.settings.winner_file:
-            winner.write(pathlib.Path(self.settings.winner_file), self.folder_of(after.stable), entry)
+        if self.settings.winner_file and (entry.action == PROMOTE or before.stable != after.stable):
+            self._hand_on(entry)
         if entry.phase == LABELLED:
             return entry
         return self._append(entry.action, LABELLED, before, after, entry.reason, entry.details)
+
+    def _hand_on(self, entry: Entry) -> None:
+        file, version = pathlib.Path(self.settings.winner_file), entry.after.stable
+        if winner.write(file, self.folder_of(version), entry):
+            self._say(f"settings of version {version} for the next training: {file}")
+        else:
+            self._say(f"version {version} does not say what it was made with; {file} is without settings")
 
     def _check(self, state: State, model: SavedModel) -> None:
         """Refuses a version that clients of the stable one could not ask."""

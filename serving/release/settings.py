@@ -58,7 +58,7 @@ class ReleaseSettings:
       reload: `rpc`, the servers are told (HandleReloadConfigRequest), or `poll`, they look at the file themselves
         (--model_config_file_poll_wait_seconds).
       experiment: of `serving.experiment`, which shares users out to the labels; "" where nothing does.
-      winner_file: is written at each promotion: the model's settings for the next training; "" for none.
+      winner_file: is written whenever another version becomes stable: its settings, for the next training; "" for none.
       grace_seconds: an old version stays loaded so long after no label names it any more.
       load_seconds: that servers may take to load a version.
       tls, token_file: of the servers.

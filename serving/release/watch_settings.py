@@ -13,13 +13,13 @@ class ArmMetrics:
     """Where Prometheus' metrics of stable, or of the canary, are found.
 
     Attributes:
-      pages: URLs of all that count its requests: gateways, or servers of its own; "" series on them are left out.
+      pages: URLs of all that count its requests: gateways, or servers of its own; none to look at no metrics.
       requests: counter of its requests, as a selector, such as gateway_answers_total{arm="canary"}.
       errors: counter of those among them that failed.
       latency: histogram (or summary) of how long they took, in any unit; "" to look at no latency.
 
     Raises:
-      ValueError: for what is no selector, or parts without the others.
+      ValueError: for what is no selector, or pages without selectors.
     """
 
     pages: tuple[str, ...] = ()
@@ -30,8 +30,8 @@ class ArmMetrics:
     def __post_init__(self) -> None:
         for text in filter(None, (self.requests, self.errors, self.latency)):
             Selector.parse(text)
-        if len({bool(self.pages), bool(self.requests), bool(self.errors)}) > 1:
-            raise ValueError("`pages`, `requests` and `errors` belong together; expected all of them or none.")
+        if self.pages and not (self.requests and self.errors):
+            raise ValueError("`pages` are given without `requests` or `errors`; expected a selector for both.")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a promoted version was made with, for the next training."""
+"""What the stable version was made with, for the next training."""
 
 from __future__ import annotations
 
@@ -13,41 +13,43 @@ from serving.release import files
 from serving.release.errors import ReleaseError
 from serving.release.journal import Entry
 
+_HEAD = """\
+# What the stable version was made with. A pipeline's configuration names this file in its `include`, in place of one of
+# models/, and trains the next version so; what that configuration says of `model`, `transform` and `train` itself wins.
+"""
 
-def write(path: pathlib.Path, version: pathlib.Path, entry: Entry) -> None:
-    """Writes the settings of a version as a part of a pipeline's configuration, for its `include`.
 
-    It has `model` (of `contract.WARM_START_FILE`, which entries of the zoo that rank a catalogue have) and `train.seed`
-    (of `contract.RUN_FILE`); what else Trainer said of the fit stands in comments.
+def write(path: pathlib.Path, version: pathlib.Path, entry: Entry) -> bool:
+    """Writes what Trainer says of a version (`settings` of `contract.RUN_FILE`) as a part of a configuration.
 
     Args:
       path: of the YAML file.
-      version: folder of the promoted version.
-      entry: of the journal.
+      version: folder of the version.
+      entry: of the journal, by which it became the stable one.
+
+    Returns:
+      Whether the version says it; else the file holds comments alone, and no other version's settings.
 
     Raises:
       ReleaseError: if a file of the version cannot be read, or the YAML not be written.
     """
-    run, start = _read(version / contract.RUN_FILE), _read(version / contract.WARM_START_FILE)
-    content: dict[str, Any] = {}
-    if "model" in start:
-        content["model"] = start["model"]
-    if "seed" in run:
-        content["train"] = {"seed": run["seed"]}
+    run = _read(version / contract.RUN_FILE)
     said = {
-        "promoted": f"version {entry.after.stable} of {entry.model}, {entry.time}, by {entry.by}",
+        "version": f"{entry.after.stable} of {entry.model}, stable since {entry.time} by {entry.by} ({entry.action})",
         "reason": entry.reason,
         "best_epoch": run.get("best_epoch"),
         "metrics": run.get("metrics"),
     }
     # As JSON, so that each stays on its line.
-    notes = [f"# {name}: {json.dumps(value, ensure_ascii=False)}" for name, value in said.items() if value]
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True) if content else ""
+    notes = [f"# {name}: {json.dumps(value, ensure_ascii=False)}\n" for name, value in said.items() if value]
+    settings = run.get("settings")
+    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True) if settings else ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_whole(path, "\n".join(notes) + "\n" + text)
+        files.write_whole(path, _HEAD + "".join(notes) + text)
     except OSError as error:
         raise ReleaseError(f"{path}: cannot be written ({error.strerror}).") from None
+    return bool(settings)
 
 
 def _read(file: pathlib.Path) -> dict[str, Any]:

@@ -57,6 +57,7 @@ def service():
 
 def test_compose_points_at_the_files_that_are_there(service):
     flags = dict(flag.removeprefix("--").split("=", 1) for flag in service["command"])
+    flags["model_config_file"] = flags["model_config_file"].removeprefix("${SERVING_CONFIG:-").removesuffix("}")
     mounted = {volume.split(":")[-2]: volume.split(":")[0] for volume in service["volumes"]}
     assert mounted["/config"] == "."
     for flag in ("model_config_file", "batching_parameters_file", "monitoring_config_file"):

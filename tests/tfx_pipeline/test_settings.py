@@ -197,3 +197,13 @@ def test_what_is_said_of_other_entries_is_not_passed_over(tmp_path, text, said):
 def test_shipped_configurations_survive_a_round_trip(path):
     read = settings.load(path)
     assert settings.from_dict(settings.to_dict(read)) == read
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_what_a_model_hands_on_configures_the_next_one(path, tmp_path):
+    read = settings.load(path)
+    (tmp_path / "winner.yaml").write_text(yaml.safe_dump(settings.handed_on(read)))
+    examples = {part: settings.to_dict(getattr(read, part)) for part in ("data", "decisions")}
+    (tmp_path / "next.yaml").write_text(yaml.safe_dump({"name": "next", "include": ["winner.yaml"], **examples}))
+    found = settings.load(tmp_path / "next.yaml")
+    assert settings.handed_on(found) == settings.handed_on(read)

@@ -209,6 +209,7 @@ def test_loss_falls_and_the_pattern_is_found(fitted):
     random = sum(1 / np.log2(rank + 1) for rank in range(1, 11)) / len(ITEMS)
     assert run["metrics"]["ndcg@10"] > random + 0.12
     assert run["device"] == "the CPU"
+    assert settings_lib.from_dict({"name": "t", **run["settings"]}) == _settings()
 
 
 def test_validation_and_the_best_epoch_see_the_averaged_weights(fitted):

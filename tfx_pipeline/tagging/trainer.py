@@ -98,6 +98,7 @@ def fit_and_export(
         "seed": train.seed,
         "final": bool(final),
         "history": keeper.state["history"],
+        "settings": settings_module.handed_on(settings),
     }
     export(model, settings, data, export_dir)
     with tf.io.gfile.GFile(f"{export_dir}/{contract.RUN_FILE}", "w") as file:

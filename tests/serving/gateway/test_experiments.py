@@ -1,5 +1,8 @@
 """Arms: which version is asked, which rules hold, and what happens when an arm's version is gone."""
 
+import pathlib
+
+import grpc
 import pytest
 import yaml
 
@@ -7,7 +10,11 @@ from serving.experiment.experiment import Experiment
 from serving.experiment.exposure import Exposure
 from serving.experiment.log_reader import LogReader
 from serving.gateway.gateway import Gateway
+from serving.release.settings import ReleaseSettings
+from serving.release.traffic import Traffic, read_page
+from serving.release.watch_settings import ArmMetrics
 
+RELEASE = pathlib.Path(__file__).parents[3] / "configs/serving/release.yaml"
 RULES = """
 unknown_items: keep
 rules:
@@ -80,8 +87,6 @@ def test_rules_may_name_arms(make_shop, experiment, paths):
 
 
 def test_control_answers_for_an_arm_whose_version_is_gone(make_shop, model, experiment, paths):
-    import grpc
-
     users = experiment()
     shop = make_shop(experiment=paths["experiment"])
     model.failures.append((grpc.StatusCode.NOT_FOUND, "Unrecognized servable version label: canary"))
@@ -90,6 +95,34 @@ def test_control_answers_for_an_arm_whose_version_is_gone(make_shop, model, expe
     assert model.calls[-1][1].model_spec.version_label == "stable"
     assert shop.value("gateway_fallbacks_total", reason="control") == 1
     assert shop.value("gateway_score_count", model="toy", label="stable") == 10
+
+
+def test_what_a_release_watches_is_counted(make_shop, model, experiment, paths, tmp_path):
+    """The selectors of `configs/serving/release.yaml` find a canary's calls, and control's answers in its place."""
+    users = experiment()
+    shop = make_shop(experiment=paths["experiment"])
+    page = tmp_path / "metrics"
+    watch = ReleaseSettings.read(RELEASE).watch
+    arms = {
+        name: Traffic(
+            ArmMetrics((page.as_uri(),), arm.requests, arm.errors, arm.latency.replace('"ranker"', '"toy"')), read_page
+        )
+        for name, arm in (("stable", watch.stable), ("canary", watch.canary))
+    }
+
+    def counts():
+        page.write_bytes(shop.gateway.metrics.text())
+        return {name: traffic.look() for name, traffic in arms.items()}
+
+    assert {(found.requests, found.errors, found.latency) for found in counts().values()} == {(0, 0, None)}
+    for _ in range(3):
+        shop.recommend(user_id=users["stable"])
+        shop.recommend(user_id=users["canary"])
+    model.failures.append((grpc.StatusCode.INTERNAL, "planted"))
+    shop.recommend(user_id=users["canary"])
+    found = counts()
+    assert {name: (one.requests, one.errors) for name, one in found.items()} == {"stable": (3, 0), "canary": (4, 1)}
+    assert all(0 < one.latency < 20 for one in found.values())
 
 
 def test_files_change_while_it_runs(make_shop, experiment, paths, tmp_path):

@@ -179,7 +179,7 @@ class Shop:
 class _Traffic:
     """Asks a label of a server, again and again; an answer that is not its version's (`scores`) counts as failed."""
 
-    def __init__(self, address, label, model="ranker", scores=None, pause=0.005):
+    def __init__(self, address, label, model="ranker", scores=None, pause=0.01):
         self.label, self.failures, self.versions, self.requests = label, [], [], 0
         self._address, self._model, self._scores, self._pause = address, model, scores, pause
         self._stopping = threading.Event()

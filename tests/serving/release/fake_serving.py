@@ -27,6 +27,7 @@ class FakeServing:
       polls: it is read again every few milliseconds, too.
       early_labels: --allow_version_labels_for_unavailable_models.
       port: to listen on; 0 for a free one.
+      credentials: for TLS.
 
     Attributes:
       faults: version -> (code, text) that Predict ends with.
@@ -36,9 +37,10 @@ class FakeServing:
       load_seconds: that a version takes to load.
       asked: how often each (label, version) was.
       reloads: configurations that came by RPC.
+      headers: what calls had as their header `authorization`.
     """
 
-    def __init__(self, config_file=None, polls=False, early_labels=False, port=0):
+    def __init__(self, config_file=None, polls=False, early_labels=False, port=0, credentials=None):
         self.config_file = config_file
         self.early_labels = early_labels
         self.faults, self.answers, self.delays = {}, {}, {}
@@ -46,6 +48,7 @@ class FakeServing:
         self.load_seconds = 0.02
         self.asked = collections.Counter()
         self.reloads = []
+        self.headers = set()
         self._lock = threading.RLock()
         self._models, self._labels = {}, {}
         self._states = {}  # model -> version -> [state, code, text, when loaded, whether it was wanted last]
@@ -58,12 +61,15 @@ class FakeServing:
         services = collections.defaultdict(dict)
         for name, (path, request, response) in protos.METHODS.items():
             services[path.split("/")[1]][name] = grpc.unary_unary_rpc_method_handler(
-                getattr(self, f"_{name}"), request.FromString, response.SerializeToString
+                self._handler(name), request.FromString, response.SerializeToString
             )
         self._server.add_generic_rpc_handlers(
             [grpc.method_handlers_generic_handler(service, handlers) for service, handlers in services.items()]
         )
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
+        where = f"127.0.0.1:{port}"
+        self.port = (
+            self._server.add_secure_port(where, credentials) if credentials else self._server.add_insecure_port(where)
+        )
         self.address = f"127.0.0.1:{self.port}"
         self._thread = threading.Thread(target=self._watch, args=(polls,), daemon=True)
         self._server.start()
@@ -81,6 +87,13 @@ class FakeServing:
 
     def labels(self, model="ranker"):
         return dict(self._labels.get(model, {}))
+
+    def _handler(self, name):
+        def handle(request, context):
+            self.headers.add(dict(context.invocation_metadata()).get("authorization"))
+            return getattr(self, f"_{name}")(request, context)
+
+        return handle
 
     def _read(self):
         return text_format.Parse(pathlib.Path(self.config_file).read_text("utf-8"), protos.ModelServerConfig())

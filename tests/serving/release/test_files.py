@@ -218,7 +218,7 @@ def test_the_shipped_settings_are_read():
         ({"reload": "soon"}, "`reload` is 'soon'; expected one of rpc, poll"),
         ({"grace_seconds": 0}, "`grace_seconds` is 0; expected a number from 0.05"),
         ({"tls": {"enabled": True, "key": "k"}}, "only one of them is given"),
-        ({"watch": {"stable": {"pages": ["http://a"]}}}, "`pages`, `requests` and `errors` belong together"),
+        ({"watch": {"stable": {"pages": ["http://a"]}}}, "`pages` are given without `requests` or `errors`"),
         (
             {"watch": {"stable": {"pages": ["http://a"], "requests": "a", "errors": "b"}}},
             "`watch` has metrics of one of stable and canary",

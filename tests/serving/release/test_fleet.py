@@ -18,7 +18,7 @@ def test_a_name_that_stands_for_several_is_all_of_them(monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     with Fleet(["shop:8500", "one:1", "127.0.0.1:2", "six:3"], "ranker") as fleet:
-        assert fleet.addresses == (
+        assert tuple(fleet.servers) == (
             "10.0.0.1:8500",
             "10.0.0.2:8500",
             "one:1",

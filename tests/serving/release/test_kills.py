@@ -21,13 +21,13 @@ class Killed(BaseException):
     """Stands for the end of the process: nothing catches it."""
 
 
-@pytest.fixture
-def until_done(monkeypatch):
-    """Kills a command before its first step that lasts (a flush, a rename), calls `then`, kills the command at its
-    second step, and so on, until it comes through; returns how often it was killed."""
+@pytest.fixture(params=[5, pytest.param(1, marks=pytest.mark.long)], ids=["every_fifth_step", "every_step"])
+def until_done(request, monkeypatch):
+    """Kills a command before its first step that lasts (a flush, a rename), calls `then`, kills the command at a later
+    step, and so on, until it comes through; returns how many steps it has."""
 
     def run(command, then):
-        for number in range(1, 100):
+        for number in range(1, 100, request.param):
             taken = 0
 
             def counted(real, number=number):
@@ -46,7 +46,7 @@ def until_done(monkeypatch):
                 patched.setattr(pathlib.Path, "rename", counted(pathlib.Path.rename))
                 try:
                     command()
-                    return number - 1
+                    return taken
                 except Killed:
                     pass
             then()
@@ -86,12 +86,12 @@ def test_a_killed_command_is_finished_or_undone(shop, until_done, action, then):
             release.rollback(3)
         check(shop, release, 3, 3, 0.0)
 
-    kills = until_done(command, next_command)
+    steps = until_done(command, next_command)
     check(shop, release, *after)
     failures, versions = shop.answered()
     assert failures == []
     assert set(versions["stable"]) == ({3} if action == "canary" else {3, 5})
-    assert kills >= 12
+    assert steps >= 12
 
 
 def test_a_killed_rollback_is_finished(shop, until_done):
@@ -187,7 +187,7 @@ def test_a_killed_stage_leaves_nothing_half(shop, until_done):
     assert {path.name for path in shop.folder.iterdir()} == {"3", "5", ".stage.lock"}
 
 
-@pytest.mark.parametrize("number", [3, 6, 9])
+@pytest.mark.parametrize("number", [6, *(pytest.param(step, marks=pytest.mark.long) for step in (3, 9))])
 def test_a_process_that_is_really_killed(shop, number):
     release = shop.started(3, 5)
     shop.ask(pause=0.03)

@@ -124,6 +124,7 @@ def test_an_interrupted_command_says_how_to_go_on(shop, run, monkeypatch):
 def test_an_image_of_the_stable_version(shop, run):
     shop.started(3)
     shop.settings()
+    (shop.folder / "3" / "saved_model.pb").chmod(0o600)
     out = shop.home / "image"
     assert run("image", "--out", str(out), "--digest", DIGEST)[1] == f"Version 3 is ready for `docker build {out}`.\n"
     dockerfile = (out / "Dockerfile").read_text()
@@ -131,6 +132,8 @@ def test_an_image_of_the_stable_version(shop, run):
     assert base == f"tensorflow/serving:2.15.1@{DIGEST}"
     assert set(re.findall(r"^COPY (\S+) ", dockerfile, re.MULTILINE)) == {"models.config", "models"}
     (entrypoint,) = re.findall(r"^ENTRYPOINT (.*)$", dockerfile, re.MULTILINE)
+    assert re.findall(r"^USER (.*)$", dockerfile, re.MULTILINE) == ["65534:65534"]
+    assert {path.stat().st_mode & 0o7 for path in out.rglob("*") if path.is_file()} == {0o4}
     flags = json.loads(entrypoint)
     assert flags[0] == "/usr/bin/tensorflow_model_server" and "--model_config_file=/config/models.config" in flags
     config = text_format.Parse((out / "models.config").read_text(), protos.ModelServerConfig())
@@ -155,15 +158,23 @@ def test_the_winners_settings_are_a_part_of_a_configuration(tmp_path):
     entry = Entry(now(), "anna", "ranker", "promote", "labelled", State(3, 5), State(5, 5), "better:\nsurely")
     version = tmp_path / "5"
     (version / "assets.extra").mkdir(parents=True)
-    winner.write(tmp_path / "winner.yaml", version, entry)  # of an entry that says nothing
+    assert not winner.write(tmp_path / "winner.yaml", version, entry)  # it says nothing
     assert yaml.safe_load((tmp_path / "winner.yaml").read_text()) is None
-    model = {"entry": "slice_ranker", "decay_days": [7.0, 30.0], "tasks": {}}
-    (version / "assets.extra/warm_start.json").write_text(json.dumps({"until_day": 5, "model": model}))
-    (version / "assets.extra/training.json").write_text(json.dumps({"seed": 8, "best_epoch": 6, "metrics": {"a": 1}}))
-    winner.write(tmp_path / "winner.yaml", version, entry)
+    made_with = {
+        "model": {"entry": "slice_ranker", "decay_days": [7.0, 30.0], "tasks": {}},
+        "train": {"learning_rate": 1e-05, "seed": 8},
+    }
+    run = {"seed": 8, "best_epoch": 6, "metrics": {"a": 1}, "settings": made_with}
+    (version / "assets.extra/training.json").write_text(json.dumps(run))
+    assert winner.write(tmp_path / "winner.yaml", version, entry)
     text = (tmp_path / "winner.yaml").read_text()
-    assert yaml.safe_load(text) == {"model": model, "train": {"seed": 8}}
-    assert text.splitlines()[1:4] == ['# reason: "better:\\nsurely"', "# best_epoch: 6", '# metrics: {"a": 1}']
+    assert yaml.safe_load(text) == made_with
+    assert text.splitlines()[2:6] == [
+        f'# version: "5 of ranker, stable since {entry.time} by anna (promote)"',
+        '# reason: "better:\\nsurely"',
+        "# best_epoch: 6",
+        '# metrics: {"a": 1}',
+    ]
     (version / "assets.extra/training.json").write_text("[]")
     with pytest.raises(ReleaseError, match=r"training\.json: holds list; expected a JSON object"):
         winner.write(tmp_path / "winner.yaml", version, entry)

@@ -1,10 +1,15 @@
 """Recorded requests, and what two versions answer to them."""
 
+import datetime
 import json
 
 import grpc
 import numpy as np
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from serving import contract
 from serving.client.tensors import read_tensor
@@ -104,6 +109,39 @@ def test_two_versions_are_compared(shop, requests, capsys):
     assert main([*command, "--max-latency-ratio", "1.5"]) == 1
     assert "version 5 takes more than 1.5 times as long: rank, recommend." in capsys.readouterr().err
     assert server.asked["stable", 3] == server.asked["canary", 5] > 10
+
+
+def test_servers_behind_tls_and_a_token(shop, requests, capsys):
+    """Mutual TLS: every call of the kit has its certificate and its token."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.utcnow()
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+        .public_bytes(serialization.Encoding.PEM)
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    for file, content in (("cert.pem", signed), ("key.pem", private), ("token", b"secret\n")):
+        (shop.home / file).write_bytes(content)
+    for number in (3, 5):
+        shop.version(number)
+    server = shop.serve(credentials=grpc.ssl_server_credentials([(private, signed)], signed, True))
+    tls = {"enabled": True, "root_certificates": "cert.pem", "certificate": "cert.pem", "key": "key.pem"}
+    release = shop.release(servers=[f"localhost:{server.port}"], tls=tls, token_file="token")
+    release.promote(3)
+    release.canary(5)
+    assert main(["verify", "--config", str(shop.home / "release.yaml"), "--requests", str(requests(*LINES))]) == 0
+    assert server.labels() == {"stable": 3, "canary": 5} and server.asked["canary", 5] > 0
+    assert server.headers == {"Bearer secret"}
+    with pytest.raises(ReleaseError, match="UNAVAILABLE"):
+        shop.release(servers=[f"localhost:{server.port}"]).promote(3)
 
 
 def test_agreement_of_names():

@@ -1,11 +1,13 @@
 """Canaries that are promoted or rolled back by themselves: planted bad ones, good ones, and nothing to say."""
 
+import json
 import time
 
 import grpc
 import numpy as np
 import prometheus_client
 import pytest
+import yaml
 
 from serving import protos
 from serving.client.connection import Connection
@@ -140,10 +142,10 @@ LOGS = {"exposures": "exposures", "outcomes": "outcomes", "experiment_seconds": 
 
 
 def test_a_winner_is_promoted_and_hands_on_its_settings(shop, watched):
-    extra = shop.folder / "5" / "assets.extra"
-    extra.mkdir()
-    (extra / "training.json").write_text('{"seed": 9, "best_epoch": 4, "metrics": {"ndcg@10": 0.3}}')
-    (extra / "warm_start.json").write_text('{"model": {"entry": "slice_ranker", "dimension": 64}}')
+    for version, rate in ((3, 0.001), (5, 0.003)):
+        extra = shop.folder / str(version) / "assets.extra"
+        extra.mkdir()
+        (extra / "training.json").write_text(json.dumps({"settings": {"train": {"learning_rate": rate}}}))
     looks = []
 
     def pause(_):
@@ -157,11 +159,14 @@ def test_a_winner_is_promoted_and_hands_on_its_settings(shop, watched):
     assert looks == ["wait: stable has 0 users; expected at least 100."] * 2
     assert verdict.action == "promote" and verdict.reason.startswith("conversion of canary is better: difference +0.")
     assert watched.release.steps.state() == State(5, 5, 0.0) and shop.servers[0].loaded() == [5]
-    text = (shop.home / "winner.yaml").read_text()
-    assert text.startswith('# promoted: "version 5 of ranker, ')
-    assert text.endswith("\nmodel:\n  entry: slice_ranker\n  dimension: 64\ntrain:\n  seed: 9\n")
+    winner = shop.home / "winner.yaml"
+    assert '# version: "5 of ranker, ' in winner.read_text()
+    assert yaml.safe_load(winner.read_text()) == {"train": {"learning_rate": 0.003}}
     details = watched.release.journal.read()[-1].details
     assert details["evidence"]["conversion"]["low"] > 0 and sum(details["users"].values()) == 1500
+    watched.release.settings = shop.settings(winner_file="winner.yaml")
+    watched.release.rollback()
+    assert yaml.safe_load(winner.read_text()) == {"train": {"learning_rate": 0.001}}
 
 
 def test_a_winner_waits_until_its_requests_were_counted(shop, watched):
