@@ -36,13 +36,13 @@ class Candidates:
     def codes(self, field: str) -> np.ndarray:
         """int32 [n], codes of a text column; 0 where nothing is known."""
         if field not in self._codes:
-            self._codes[field] = self.snapshot.texts[field].codes[self.rows]
+            self._codes[field] = self.snapshot.texts[field].codes.take(self.rows)
         return self._codes[field]
 
     def numbers(self, field: str) -> np.ndarray:
         """float [n], a column of numbers; what a snapshot has there where nothing is known."""
         if field not in self._numbers:
-            self._numbers[field] = self.snapshot.numbers[field][self.rows]
+            self._numbers[field] = self.snapshot.numbers[field].take(self.rows)
         return self._numbers[field]
 
     def among(self, item_ids: Set[str]) -> np.ndarray:

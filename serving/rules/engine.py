@@ -204,7 +204,7 @@ class _Application:
         found = (out & kept).nonzero()[0]
         if found.size:
             kept[found] = False
-            self._fired.rule_out(name, kind, [candidates.item_ids[at] for at in found.tolist()])
+            self._fired.rule_out(name, kind, map(candidates.item_ids.__getitem__, found.tolist()))
 
     # --- stage 5 ---------------------------------------------------------------------------------------------------
 
@@ -239,10 +239,10 @@ class _Application:
     def _answered(self, places: list[int], names: Sequence[str], scores: list[float]) -> Answer:
         reasons = self._fired.reasons()
         score_of = scores + [None] * (len(names) - len(scores))
-        item_ids = [names[place] for place in places]
+        item_ids = list(map(names.__getitem__, places))
         columns = (
             item_ids,
-            [score_of[place] for place in places],
+            map(score_of.__getitem__, places),
             range(1, len(places) + 1),
             map(reasons.get, item_ids, itertools.repeat(())),
         )
@@ -260,4 +260,4 @@ class _Application:
 
     def _touch(self, rule: Rule, places: Sequence[int], names: Sequence[str]) -> None:
         if places:
-            self._fired.touch(rule.name, rule.KIND, [names[place] for place in places])
+            self._fired.touch(rule.name, rule.KIND, map(names.__getitem__, places))

@@ -33,7 +33,7 @@ def ruled_out(rule: Rule, candidates: Candidates, shopper: Shopper, now: float) 
 
 
 def _out_of_stock(rule: OutOfStock, candidates: Candidates, shopper: Shopper, now: float) -> np.ndarray:
-    return ~candidates.snapshot.in_stock[candidates.rows]
+    return ~candidates.snapshot.in_stock.take(candidates.rows)
 
 
 def _region(rule: Region, candidates: Candidates, shopper: Shopper, now: float) -> np.ndarray | None:
@@ -42,7 +42,7 @@ def _region(rule: Region, candidates: Candidates, shopper: Shopper, now: float) 
         return None
     if rule.allowed:
         return None if region in rule.allowed else np.ones(len(candidates), bool)
-    return ~candidates.snapshot.sold_in(region)[candidates.codes(REGIONS)]
+    return ~candidates.snapshot.sold_in(region).take(candidates.codes(REGIONS))
 
 
 def _age_limit(rule: AgeLimit, candidates: Candidates, shopper: Shopper, now: float) -> np.ndarray | None:

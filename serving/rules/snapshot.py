@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from serving.rules.columns import TextColumn
+from serving.rules.row_index import RowIndex
 
 CATEGORY, BRAND, REGIONS = "category", "brand", "regions"
 PRICE, MIN_AGE, FIRST_SEEN, IN_STOCK = "price", "min_age", "first_seen", "in_stock"
@@ -32,7 +32,7 @@ class Snapshot:
       vectors: float32 [items + 1, d] of length 1, or of zeros for an item without one; None if no item has one.
     """
 
-    index: Mapping[str, int]
+    index: RowIndex
     texts: Mapping[str, TextColumn]
     numbers: Mapping[str, np.ndarray]
     in_stock: np.ndarray
@@ -51,7 +51,7 @@ class Snapshot:
         Raises:
           ValueError: if an id is there twice.
         """
-        index = {item_id: row for row, item_id in enumerate(item_ids)}
+        index = RowIndex(item_ids)
         if len(index) != len(item_ids):
             raise ValueError("`item_ids` has an id twice; expected each item once.")
         nothing = [""] * len(item_ids)
@@ -71,7 +71,7 @@ class Snapshot:
 
     def rows(self, item_ids: Sequence[str]) -> np.ndarray:
         """int64 [n], rows of items, -1 (the last row) for those that are not there."""
-        return np.fromiter(map(self.index.get, item_ids, itertools.repeat(-1)), np.int64, len(item_ids))
+        return self.index.rows(item_ids)
 
     def sold_in(self, region: str) -> np.ndarray:
         """bool [distinct `regions`], whether items with them are sold in a region."""

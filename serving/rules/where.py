@@ -45,7 +45,7 @@ class Where:
         """bool [candidates], which of them it is about; `now` in seconds since 1970-01-01 UTC."""
         parts = [] if self.item_ids is None else [candidates.among(self.item_ids)]
         for name in self.texts:
-            parts.append(self._table(name, candidates.snapshot.texts[name])[candidates.codes(name)])
+            parts.append(self._table(name, candidates.snapshot.texts[name]).take(candidates.codes(name)))
         for name, (least, most) in self.numbers.items():
             values = _numbers(candidates, name, now)
             parts.append(values <= most)
