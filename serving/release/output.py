@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -90,7 +91,7 @@ def print_comparison(document: Document) -> None:
 
 
 def _median_ms(seconds: Sequence[float]) -> float | None:
-    return sorted(seconds)[len(seconds) // 2] * _MILLISECONDS if seconds else None
+    return statistics.median(seconds) * _MILLISECONDS if seconds else None
 
 
 def _number(value: float | None, form: str) -> str:

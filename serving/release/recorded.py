@@ -173,7 +173,7 @@ def _read_records(path: pathlib.Path) -> list[Any]:
 
     logs = []
     try:
-        for record in tf.compat.v1.io.tf_record_iterator(str(path)):
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
             log = prediction_log_pb2.PredictionLog.FromString(record)
             if log.HasField("predict_log"):
                 logs.append(log.predict_log.request)

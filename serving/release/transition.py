@@ -64,11 +64,11 @@ class Transition:
         needed = self._needed(after)
         loaded = self._loaded(fleet)
         staged = placement.versions(self._folder)
-        for number in needed - loaded:
+        for number in sorted(needed - loaded):
             if number not in staged:
                 raise ReleaseError(f"{self._folder}: has no version {number}; expected it to be staged.")
             SavedModel.read(staged[number])
-        self._say(f"loading version {', '.join(map(str, sorted(needed)))}")
+            self._say(f"loading version {number}")
         self._tell(fleet, needed | loaded, self._labels())
         fleet.wait_available(needed, self._settings.load_seconds)
 

@@ -104,8 +104,10 @@ class Watch:
         if fault:
             return Verdict(ROLLBACK, fault, details)
         decision = self._decide()
-        if decision.action == PROMOTE and fault is None:
-            return Verdict(WAIT, f"{decision.reason} But too few requests were counted to say whether any fail.")
+        if decision.action != ROLLBACK and fault is None:
+            counts = ", ".join(f"{arm} {found['requests']:,.0f}" for arm, found in details.items())
+            few = f"Too few requests were counted to say whether any fail ({counts}"
+            return Verdict(WAIT, f"{decision.reason} {few} of {self._settings.least_requests:,}).", details)
         return decision if decision.action != WAIT else Verdict(WAIT, decision.reason, details)
 
     def _begin(self, state: State) -> None:
@@ -137,7 +139,7 @@ class Watch:
         """The experiment's decision, as of the last look at the logs."""
         settings, experiment = self._settings, self._release.steps.experiment
         if not settings.exposures or experiment is None:
-            return Verdict(WAIT, "nothing is wrong so far; no experiment decides about a promotion.")
+            return Verdict(WAIT, "no experiment decides about a promotion.")
         if self._decision is None or time.monotonic() >= self._next_decision:
             from serving.experiment.decision import decide
             from serving.experiment.errors import ExperimentError

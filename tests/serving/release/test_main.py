@@ -42,7 +42,6 @@ def test_from_a_pushed_model_to_a_rollback(shop, write_model, run):
     assert (code, err) == (0, "")
     assert out.splitlines() == [
         "promote: nothing -> stable 1700",
-        "loading version 1700",
         "labels: stable 1700, canary 1700",
         "Now serves: stable 1700.",
     ]

@@ -156,7 +156,11 @@ def test_a_winner_is_promoted_and_hands_on_its_settings(shop, watched):
 
     write_logs(shop, watched.release.steps.experiment.read(), {"stable": 0.1, "canary": 0.4}, users=0)
     verdict = watched(pause, **LOGS).run()
-    assert looks == ["wait: stable has 0 users; expected at least 100."] * 2
+    few = "Too few requests were counted to say whether any fail"
+    assert looks == [
+        f"wait: stable has 0 users; expected at least 100. {few} (stable 0, canary 0 of 100).",
+        f"wait: stable has 0 users; expected at least 100. {few} (stable 50, canary 50 of 100).",
+    ]
     assert verdict.action == "promote" and verdict.reason.startswith("conversion of canary is better: difference +0.")
     assert watched.release.steps.state() == State(5, 5, 0.0) and shop.servers[0].loaded() == [5]
     winner = shop.home / "winner.yaml"
@@ -176,7 +180,7 @@ def test_a_winner_waits_until_its_requests_were_counted(shop, watched):
     write_logs(shop, watched.release.steps.experiment.read(), {"stable": 0.1, "canary": 0.4})
     found = watch.look()
     assert found.action == "wait"
-    assert found.reason.endswith("But too few requests were counted to say whether any fail.")
+    assert found.reason.endswith("to say whether any fail (stable 0, canary 0 of 100).")
     watched.gateway.ask(100)
     assert watch.look().action == "promote"
 
