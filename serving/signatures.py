@@ -191,7 +191,7 @@ class CatalogueServable(tf.Module):
 
     def _retrieve(self, inputs: Mapping[str, tf.Tensor], keep_query: bool) -> dict[str, tf.Tensor]:
         state = self._state(self._raw(inputs, keep_query))
-        # Sums and scattered numbers: a `tf.where` over a large catalogue takes a multiple of the time.
+        # Every pass over a large catalogue counts: lists that a request leaves empty make none.
         scores = self._untracked.model.all_scores(state) + self.withheld
         excluded = self._named(inputs[contract.EXCLUDE_ITEM_IDS], inputs[contract.EXCLUDE_COUNT])
         scores = tf.tensor_scatter_nd_update(scores, excluded, tf.fill(tf.shape(excluded)[:1], -float("inf")))
