@@ -1,6 +1,7 @@
 """How quick the embedded server is, as ratios within one run: JSON lines on the standard output.
 
     python -m benchmarks.serving --model runs/online_retail/serving/ranker [--case NAME …] [--rounds 5] [--plot OUT.svg]
+    python -m benchmarks.serving --case recommend
 
 The model is asked to `rank` 100 candidates for users with 50 events, by clients in a process of their own. What is
 compared is measured by turns, `--rounds` times; a number is the median over the rounds of a round's median (latency) or
@@ -12,6 +13,9 @@ rate (throughput). Cases:
 * `throughput`: 16 clients, with batching (configs/serving/batching.config) and without, beside the best rate of calls
   in a process over batch sizes.
 * `application`: 16 clients, beside FastAPI and `model.predict` on the same signature.
+* `recommend`: one client, over catalogues of `two_tower` (`benchmarks.serving_catalogues`; no `--model`), through gRPC
+  and a Session in a process, beside NumPy's product, argpartition and sort of the same sizes. `ratio` is gRPC's latency
+  over NumPy's.
 * `soak`: resident memory of the server after so many requests and hot swaps, over what it was after the first tenth.
 
 The last line of a case has what it is to reach and whether it does. Exits with 0, or with 1 and one sentence.
@@ -34,6 +38,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import serving_catalogues
 from benchmarks.servable import ServableError, newest_version
 from benchmarks.serving_children import Child, write_requests
 from serving import contract, protos
@@ -47,6 +52,7 @@ BATCHING = ROOT / "configs" / "serving" / "batching.config"
 NAME = "model"
 CANDIDATES, EVENTS, USERS, CLIENTS = 100, 50, 64, 16
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
+CATALOGUES = (10_000, 100_000, 1_000_000)
 DAY = 86400
 
 Line = dict[str, Any]
@@ -56,19 +62,20 @@ class Setting:
     """What the cases share.
 
     Args:
-      version: folder of the SavedModel.
+      version: folder of the SavedModel; None for cases that make their own.
       work: a folder for what is written.
       rounds: of each comparison.
       scale: share of the calls and seconds that are spent; below 1 for a quick look.
     """
 
-    def __init__(self, version: pathlib.Path, work: pathlib.Path, rounds: int, scale: float) -> None:
+    def __init__(self, version: pathlib.Path | None, work: pathlib.Path, rounds: int, scale: float) -> None:
         self.rounds, self.scale, self.work = rounds, scale, work
         #: A base folder with the SavedModel as version 1, and the file of requests.
         self.base, self.requests = work / "served", work / "requests.bin"
         self.version = self.base / "1"
-        shutil.copytree(version, self.version)
-        write_requests(self.requests, _requests(self.base))
+        if version is not None:
+            shutil.copytree(version, self.version)
+            write_requests(self.requests, _requests(self.base))
 
     def calls(self, number: int) -> int:
         return max(3, round(number * self.scale))
@@ -192,6 +199,40 @@ def application(setting: Setting) -> Iterator[Line]:
     yield _judged("application", server_over_application=(found["server"] / found["application"], "at least", 4.0))
 
 
+def recommend(setting: Setting) -> Iterator[Line]:
+    """One client, over catalogues of several sizes."""
+    for items in CATALOGUES:
+        base, asked = setting.work / f"of{items}", setting.work / f"of{items}.bin"
+        version, calls = str(base / "1"), setting.calls(min(200, max(20, 10_000_000 // items)))
+        write_requests(asked, serving_catalogues.requests(items, EVENTS, USERS, NAME))
+        with Child("catalogue", version, str(items)):
+            pass  # it is ready when it is written
+        parts: dict[str, list[float]] = {"session": [], "grpc": [], "numpy": []}
+        with (
+            ServerProcess(base, NAME, rest=False) as server,
+            Child("floor", version, str(asked)) as floor,
+            Child("load", str(asked)) as load,
+            Child("numpy", str(items)) as numpy,
+        ):
+            measured: dict[str, tuple[Child, dict[str, Any]]] = {
+                "session": (floor, {"way": "session", "batch": 1}),
+                "grpc": (load, {"address": server.address, "clients": 1}),
+                "numpy": (numpy, {}),
+            }
+            for turn in range(setting.rounds + 1):
+                for name, values in parts.items():
+                    child, arguments = measured[name]
+                    said = child.ask(**arguments, calls=calls)
+                    _none_failed(said)
+                    if turn:
+                        values.append(1000 * statistics.median(said["seconds"]))
+        shutil.rmtree(base)
+        ms = {name: round(statistics.median(values), 3) for name, values in parts.items()}
+        yield {"case": "recommend", "items": items, "ms": ms, "rounds": parts}
+        judged = _judged("recommend", ratio=(ms["grpc"] / ms["numpy"], "at most", 1.5))
+        yield {**judged, "items": items, "in_process": round(ms["session"] / ms["numpy"], 3)}
+
+
 def soak(setting: Setting, requests: int = 100_000, swaps: int = 50) -> Iterator[Line]:
     """Memory after many requests and hot swaps."""
     each = setting.calls(requests // (swaps * CLIENTS))
@@ -221,6 +262,7 @@ CASES: dict[str, Callable[[Setting], Iterator[Line]]] = {
     "latency": latency,
     "throughput": throughput,
     "application": application,
+    "recommend": recommend,
     "soak": soak,
 }
 
@@ -234,7 +276,7 @@ def wait_until(happened: Callable[[], bool], seconds: float = 300) -> None:
 
 
 def _none_failed(said: dict[str, Any]) -> None:
-    if said["failures"]:
+    if said.get("failures"):
         raise ServableError(f"{said['failures']} of {len(said['seconds'])} requests failed; expected none to.")
 
 
@@ -260,7 +302,8 @@ def plot(lines: Sequence[Line], out: str) -> None:
     bars: list[tuple[str, dict[str, float]]] = []
     for line in lines:
         if "ms" in line:
-            bars.append(("milliseconds, 1 client", line["ms"]))
+            of = f", {line['items']:,} items" if "items" in line else ""
+            bars.append((f"milliseconds, 1 client{of}", line["ms"]))
         if "rate" in line:
             best = {"in process": max(line["in_process"].values())} if "in_process" in line else {}
             bars.append((f"requests a second, {CLIENTS} clients", {**line["rate"], **best}))
@@ -276,7 +319,7 @@ def plot(lines: Sequence[Line], out: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description="Speed of the embedded server.")
-    parser.add_argument("--model", required=True, help="a SavedModel, or a folder of versions")
+    parser.add_argument("--model", help="a SavedModel, or a folder of versions; not needed for `recommend`")
     parser.add_argument("--case", action="append", choices=list(CASES), default=[], help="all by default")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--scale", type=float, default=1.0, help="of calls and seconds; below 1 for a quick look")
@@ -284,9 +327,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     lines = []
     try:
+        cases = options.case or list(CASES)
+        if not options.model and set(cases) != {"recommend"}:
+            raise ServableError("--model is missing; expected the SavedModel that is asked to rank.")
         with tempfile.TemporaryDirectory() as work:
-            setting = Setting(newest_version(options.model), pathlib.Path(work), options.rounds, options.scale)
-            for case in options.case or CASES:
+            version = newest_version(options.model) if options.model else None
+            setting = Setting(version, pathlib.Path(work), options.rounds, options.scale)
+            for case in cases:
                 for line in CASES[case](setting):
                     print(json.dumps(line), flush=True)
                     lines.append(line)

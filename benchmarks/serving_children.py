@@ -4,6 +4,8 @@
     python -m benchmarks.serving_children load REQUESTS
     python -m benchmarks.serving_children echo BYTES
     python -m benchmarks.serving_children keras VERSION_DIR
+    python -m benchmarks.serving_children catalogue VERSION_DIR ITEMS
+    python -m benchmarks.serving_children numpy ITEMS
 
 REQUESTS is a file that `write_requests` wrote. Each first says `{"ready": …}`, with its port where it serves.
 """
@@ -25,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import serving_catalogues
 from serving import protos
 from serving.client.tensors import read_tensor
 
@@ -299,7 +302,14 @@ def keras(folder: str) -> Callable[..., Any]:
     return lambda: {}
 
 
-_KINDS: dict[str, Callable[..., Callable[..., Any]]] = {"floor": floor, "load": load, "echo": echo, "keras": keras}
+_KINDS: dict[str, Callable[..., Callable[..., Any]]] = {
+    "floor": floor,
+    "load": load,
+    "echo": echo,
+    "keras": keras,
+    "catalogue": serving_catalogues.build,
+    "numpy": serving_catalogues.reference,
+}
 _keep: list[Any] = []
 _ready: dict[str, Any] = {}
 

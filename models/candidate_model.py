@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -38,12 +39,15 @@ class CandidateModel(tf.keras.Model, metaclass=abc.ABCMeta):
       one_decision_a_user: whether each user's newest decision, with its history, is all that training needs.
       servable: float [V], 1 for items that may be recommended.
       spare_items: so many rows at the end of the catalogue are kept by an export for items to come; 0 in training.
+      kept_vectors: float [V, d], vectors of the items that are computed no more; None in training.
       training_step: how losses and gradients of a batch are found; Trainer puts in what the settings say.
     """
 
     LOSSES: ClassVar[tuple[str, ...]] = ("catalogue",)
     #: Whether an item without events is known by its text or attributes: whether `put_items` writes anything.
     READS_ITEMS: ClassVar[bool] = False
+    #: Whether each call computes vectors of all items from tables, so that serving had better keep them.
+    COMPUTES_VECTORS: ClassVar[bool] = False
     #: Losses that are tracked beside, in their order.
     TRACKED: ClassVar[tuple[str, ...]] = ("catalogue",)
     text_encoder: ProfileEncoder | None
@@ -61,6 +65,8 @@ class CandidateModel(tf.keras.Model, metaclass=abc.ABCMeta):
         self.platt = None
         self.one_decision_a_user = False
         self.spare_items = 0
+        # A plain object, so that what is kept in it is none of the weights.
+        self._kept = types.SimpleNamespace(vectors=None)
         self.servable = self.add_weight(
             name="servable", shape=[items], dtype="float32", initializer="ones", trainable=False
         )
@@ -122,6 +128,14 @@ class CandidateModel(tf.keras.Model, metaclass=abc.ABCMeta):
         """Says that the last rows of the catalogue, `number` of them, are those of items to come."""
         self.spare_items = number
 
+    @property
+    def kept_vectors(self) -> tf.Variable | None:
+        """As the class says."""
+        return self._kept.vectors
+
+    def keep_item_vectors(self) -> None:
+        """Computes the vectors of all items for the last time, where `COMPUTES_VECTORS`; then it cannot be trained."""
+
     def put_items(self, rows: tf.Tensor, items: DescribedItems, texts: bool = True) -> None:
         """Writes what is known of n items into the rows of all tables that hold texts or attributes.
 
@@ -132,6 +146,7 @@ class CandidateModel(tf.keras.Model, metaclass=abc.ABCMeta):
           items: n of them.
           texts: False writes the attributes alone, which needs no text encoder: the texts are what they were.
         """
+        del rows, items, texts  # a body of a docstring alone is none that AutoGraph reads
 
     def rate_factors(self) -> Iterator[tuple[tf.Variable, float]]:
         """Weights that are trained slower than the learning rate says, with the factor of their rate."""

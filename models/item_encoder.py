@@ -194,6 +194,18 @@ class ItemEncoder(tf.keras.layers.Layer):
         """Stores pooled text vectors, float [n, h], in their rows, int64 [n]."""
         put_rows(self.text_vectors, rows, pooled)
 
+    def readers(self, rows: tf.Tensor) -> tf.Tensor:
+        """Int64 [m], the items whose vectors read what is known of some, int64 [n].
+
+        These, and with relations those that have one of them as a neighbour.
+        """
+        if not self.relations:
+            return rows
+        meant = tf.scatter_nd(rows[:, tf.newaxis], tf.ones_like(rows), tf.constant([self.items], rows.dtype)) > 0
+        related = self.related_items.of()
+        near = tf.logical_and(related >= 0, tf.gather(meant, tf.maximum(related, 0)))
+        return tf.where(tf.logical_or(meant, tf.reduce_any(near, [1, 2])))[:, 0]
+
     def kept(self, rows: tf.Tensor | None = None, training: bool = False) -> tf.Tensor:
         """Float [R], 1 for items whose id counts: those that training saw, less what `id_dropout` hides this time."""
         keep = tf.convert_to_tensor(self.trained) if rows is None else tf.gather(self.trained, rows)

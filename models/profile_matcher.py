@@ -75,6 +75,7 @@ class ProfileMatcher(CatalogueModel):
     LOSSES: ClassVar[tuple[str, ...]] = ("catalogue", "listwise")
     TRACKED: ClassVar[tuple[str, ...]] = ("catalogue", "listwise")
     READS_ITEMS: ClassVar[bool] = True
+    COMPUTES_VECTORS: ClassVar[bool] = True
 
     text_encoder: ProfileEncoder
 
@@ -204,19 +205,20 @@ class ProfileMatcher(CatalogueModel):
 
     def put_items(self, rows: tf.Tensor, items: DescribedItems, texts: bool = True) -> None:
         self.item_encoder.put_rows(rows, items)
-        if not texts:
-            return
-        self.item_encoder.put_texts(rows, self.text_encoder.pool(items.tokens))
-        put_rows(self.item_tokens, rows, items.tokens)
-        if self._reads("query") and self._options.use_lexical:
-            self.query_match.lexical_path.put_rows(rows, items.tokens)
+        if texts:
+            self.item_encoder.put_texts(rows, self.text_encoder.pool(items.tokens))
+            put_rows(self.item_tokens, rows, items.tokens)
+            if self._reads("query") and self._options.use_lexical:
+                self.query_match.lexical_path.put_rows(rows, items.tokens)
+        super().put_items(rows, items, texts)
 
     # --- user and items ------------------------------------------------------------------------------------------
 
     def encode_user(self, inputs: Tensors, training: bool = False) -> MatcherState:
         through = training and self._options.item_text == "through"
         pooled = self.text_encoder.pool(self.item_tokens, training=True) if through else self.item_encoder.text_vectors
-        items = self._vectors(pooled, training)
+        items = self.kept_vectors
+        items = self._vectors(pooled, None, training) if items is None else tf.convert_to_tensor(items)
         positions = catalogue_rows(inputs[features.HISTORY_ITEMS_XF])
         query, match = tf.zeros([tf.shape(positions)[0], self._options.dimension]), None
         if self._reads("query"):
@@ -286,9 +288,11 @@ class ProfileMatcher(CatalogueModel):
         found = inputs[pooled] if pooled in inputs else self.text_encoder.pool(inputs[tokens], training=training)
         return tf.cast(found, tf.float32)
 
-    def _vectors(self, pooled: tf.Tensor | None, training: bool) -> tf.Tensor:
-        items = self.item_encoder(None if pooled is None else tf.cast(pooled, tf.float32), training=training)
-        return items + self.word_bag(self.item_tokens) if self._options.use_words else items
+    def _vectors(self, pooled: tf.Tensor | None, rows: tf.Tensor | None, training: bool) -> tf.Tensor:
+        items = self.item_encoder(None if pooled is None else tf.cast(pooled, tf.float32), rows, training=training)
+        if not self._options.use_words:
+            return items
+        return items + self.word_bag(self.item_tokens if rows is None else tf.gather(self.item_tokens, rows))
 
     # --- scores --------------------------------------------------------------------------------------------------
 
@@ -310,8 +314,8 @@ class ProfileMatcher(CatalogueModel):
             cold += self.query_match.of_candidates(state.query, tokens, items, texts, where, words)
         return tf.where(rows >= 0, known, cold)
 
-    def item_vectors(self) -> tf.Tensor:
-        return self._vectors(None, training=False)
+    def item_vectors(self, rows: tf.Tensor | None = None) -> tf.Tensor:
+        return self._vectors(None, rows, training=False)
 
     # --- training ------------------------------------------------------------------------------------------------
 

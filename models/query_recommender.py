@@ -167,8 +167,8 @@ class QueryRecommender(CatalogueModel):
             self.word_match.put_rows(rows, items.texts)
         put_rows(self.vectors, rows, self._encoded(rows, training=False))
 
-    def item_vectors(self) -> tf.Tensor:
-        return tf.convert_to_tensor(self.vectors)
+    def item_vectors(self, rows: tf.Tensor | None = None) -> tf.Tensor:
+        return tf.convert_to_tensor(self.vectors) if rows is None else tf.gather(self.vectors, rows)
 
     def _encoded(self, rows: tf.Tensor, training: bool, kept: tf.Tensor | None = None) -> tf.Tensor:
         """Vectors of items, [R, d], from what they are made of."""

@@ -73,6 +73,7 @@ class Ranker(CatalogueModel):
 
     LOSSES: ClassVar[tuple[str, ...]] = ("catalogue", "listwise", "binary", "reconstruction")
     READS_ITEMS: ClassVar[bool] = True
+    COMPUTES_VECTORS: ClassVar[bool] = True
     TRACKED: ClassVar[tuple[str, ...]] = (
         "catalogue",
         "listwise",
@@ -269,13 +270,16 @@ class Ranker(CatalogueModel):
     def put_items(self, rows: tf.Tensor, items: DescribedItems, texts: bool = True) -> None:
         if self.config.use_attributes:
             self.item_encoder.put_rows(rows, items)
-        if not texts:
-            return
-        if self.config.item_text != "none":
-            self.item_encoder.put_texts(rows, self.text_encoder.pool(items.tokens))
-        put_rows(self.item_tokens, rows, items.tokens)
-        if self.config.use_lexical:
-            self.query_match.lexical_path.put_rows(rows, items.tokens)
+        if texts:
+            if self.config.item_text != "none":
+                self.item_encoder.put_texts(rows, self.text_encoder.pool(items.tokens))
+            put_rows(self.item_tokens, rows, items.tokens)
+            if self.config.use_lexical:
+                self.query_match.lexical_path.put_rows(rows, items.tokens)
+        super().put_items(rows, items, texts)
+
+    def _readers(self, rows: tf.Tensor) -> tf.Tensor:
+        return self.item_encoder.readers(rows)
 
     # --- user and items ------------------------------------------------------------------------------------------
 
@@ -292,7 +296,8 @@ class Ranker(CatalogueModel):
         else:
             item_pooled = wanted(self.item_encoder.text_vectors)
         kept = self.item_encoder.kept(rows, training)
-        items = self._vectors(item_pooled, rows, kept, training)
+        items = self.kept_vectors
+        items = self._vectors(item_pooled, rows, kept, training) if items is None else tf.convert_to_tensor(items)
         catalogue_positions = catalogue_rows(inputs[features.HISTORY_ITEMS_XF])
         positions = catalogue_positions if sample is None else sample.positions
         slices = self._slices(inputs, items, positions, training)
@@ -423,6 +428,9 @@ class Ranker(CatalogueModel):
         scores = self._beside(state, scores, normaliser, training)
         return tf.concat([calibrated[:, :first], tf.where(self.servable[first:] > 0, scores, -1e9)], 1)
 
+    def all_scores(self, state: RankerState) -> tf.Tensor:
+        return self.score_catalogue(state)
+
     def raw_scores(self, state: RankerState, task: int | None = None) -> tf.Tensor:
         """Scores of all items before the repeat mixture, float32 [B, V]; those served, or those of one task."""
         repeated = state.repeated if self.config.use_copy else None
@@ -511,8 +519,8 @@ class Ranker(CatalogueModel):
             scores = scores / tf.exp(self.mixture.log_temperature)
         return scores - normaliser[:, tf.newaxis]
 
-    def item_vectors(self) -> tf.Tensor:
-        return self._vectors(None, None, None, training=False)
+    def item_vectors(self, rows: tf.Tensor | None = None) -> tf.Tensor:
+        return self._vectors(None, rows, None, training=False)
 
     # --- training ------------------------------------------------------------------------------------------------
 

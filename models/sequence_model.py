@@ -69,8 +69,8 @@ class SequenceModel(CatalogueModel):
     def raw_scores(self, state: UserState) -> tf.Tensor:
         return tf.matmul(tf.cast(state.vector, tf.float32), self._vectors(), transpose_b=True)
 
-    def item_vectors(self) -> tf.Tensor:
-        return tf.convert_to_tensor(self.item_embeddings)
+    def item_vectors(self, rows: tf.Tensor | None = None) -> tf.Tensor:
+        return tf.convert_to_tensor(self.item_embeddings) if rows is None else tf.gather(self.item_embeddings, rows)
 
     def compute_losses(self, inputs: Tensors, labels: tf.Tensor, training: bool) -> dict[str, tf.Tensor]:
         rows, mask = self._newest(catalogue_rows(inputs[features.HISTORY_ITEMS_XF]))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from models import features
@@ -83,6 +84,7 @@ class CatalogueServable(tf.Module):
         # trace every layer's call once more.
         self._untracked = types.SimpleNamespace(model=model)
         self._weights = list(model.weights if weights is None else weights)
+        self.item_vectors = model.kept_vectors
         self.transform = transform
         self._suggestions = suggestions
         self.tagger = tagger
@@ -101,7 +103,7 @@ class CatalogueServable(tf.Module):
         servable = (tf.convert_to_tensor(model.servable).numpy() > 0).tolist()
         listed = [known and item_id not in hidden for item_id, known in zip(ids, servable, strict=True)]
         self.item_ids = tf.Variable(ids, trainable=False, dtype=tf.string, name=contract.ITEM_IDS)
-        self.listed = tf.Variable(listed, trainable=False, dtype=tf.bool, name="listed")
+        self.withheld = tf.Variable(withheld(listed), trainable=False, name="withheld")
         self.item_rows = None
         if model.spare_items and model.READS_ITEMS:
             self.item_rows = ItemRows(model, transform, raw_spec, title_length)
@@ -189,29 +191,30 @@ class CatalogueServable(tf.Module):
 
     def _retrieve(self, inputs: Mapping[str, tf.Tensor], keep_query: bool) -> dict[str, tf.Tensor]:
         state = self._state(self._raw(inputs, keep_query))
-        scores = self._untracked.model.score_catalogue(state)
-        width = tf.shape(scores)[1]
-        excluded = self._marked(inputs[contract.EXCLUDE_ITEM_IDS], inputs[contract.EXCLUDE_COUNT], width)
-        allowed = self._marked(inputs[contract.ALLOW_ITEM_IDS], inputs[contract.ALLOW_COUNT], width)
-        everything = tf.equal(inputs[contract.ALLOW_COUNT], 0)[:, tf.newaxis]
-        open_to = tf.logical_and(tf.logical_not(excluded), tf.logical_or(allowed, everything))
-        open_to = tf.logical_and(open_to, self.listed)
-        scores = tf.where(open_to, scores, -float("inf"))
-        best, places = tf.math.top_k(scores, tf.minimum(self._top_k, width))
+        # Every pass over a large catalogue counts: lists that a request leaves empty make none.
+        scores = self._untracked.model.all_scores(state) + self.withheld
+        excluded = self._named(inputs[contract.EXCLUDE_ITEM_IDS], inputs[contract.EXCLUDE_COUNT])
+        scores = tf.tensor_scatter_nd_update(scores, excluded, tf.fill(tf.shape(excluded)[:1], -float("inf")))
+        count = inputs[contract.ALLOW_COUNT]
+
+        def allowed() -> tf.Tensor:
+            named = self._named(inputs[contract.ALLOW_ITEM_IDS], count)
+            others = scores + tf.where(count == 0, 0.0, -float("inf"))[:, tf.newaxis]
+            return tf.tensor_scatter_nd_update(others, named, tf.gather_nd(scores, named))
+
+        scores = tf.cond(tf.reduce_any(count != 0), allowed, lambda: scores)
+        best, places = tf.math.top_k(scores, tf.minimum(self._top_k, tf.shape(scores)[1]))
         ids = tf.where(tf.math.is_inf(best), "", tf.gather(self.item_ids, places))
         missing = [[0, 0], [0, self._top_k - tf.shape(best)[1]]]
         ids = tf.ensure_shape(tf.pad(ids, missing, constant_values=""), [None, self._top_k])
         best = tf.ensure_shape(tf.pad(best, missing, constant_values=-float("inf")), [None, self._top_k])
         return {contract.ITEM_IDS: ids, contract.SCORES: best}
 
-    def _marked(self, ids: tf.Tensor, count: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
-        """bool [B, V]: which rows of the catalogue the first `count` ids name."""
+    def _named(self, ids: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+        """Int64 [n, 2]: (row of the batch, row of the catalogue) of what the first `count` ids name."""
         rows = self._rows.lookup(ids)
         named = tf.logical_and(rows >= 0, tf.sequence_mask(count, tf.shape(ids)[1]))
-        where = tf.where(named)
-        targets = tf.stack([where[:, 0], tf.boolean_mask(rows, named)], 1)
-        shape = tf.stack([tf.shape(ids, tf.int64)[0], tf.cast(width, tf.int64)])
-        return tf.scatter_nd(targets, tf.ones_like(where[:, 0], tf.int32), shape) > 0
+        return tf.stack([tf.where(named)[:, 0], tf.boolean_mask(rows, named)], 1)
 
     def _raw(self, inputs: Mapping[str, tf.Tensor], keep_query: bool) -> dict[str, Any]:
         """Raw features as Transform's graph takes them, from the rectangles of a request."""
@@ -240,6 +243,11 @@ class CatalogueServable(tf.Module):
             for name in (features.CANDIDATE_ITEM_IDS, features.CANDIDATE_TEXT):
                 raw[name] = everything(tf.zeros_like(ids[:, :1]))
         return raw
+
+
+def withheld(listed: Sequence[bool] | np.ndarray) -> np.ndarray:
+    """What is added to the scores of items: 0 where they may be answered, minus infinity elsewhere; float32 [V]."""
+    return np.where(listed, 0, -np.inf).astype(np.float32)
 
 
 def _line_numbers(path: str) -> tf.lookup.StaticHashTable:

@@ -100,7 +100,9 @@ def _to_serve(model: CandidateModel, export: ExportSettings) -> tuple[CandidateM
     spare = math.ceil(export.spare_items * model.items)
     if model.most_items is not None:
         spare = max(0, min(spare, model.most_items - model.items))
-    if not spare and export == ExportSettings(spare_items=export.spare_items):
+    # Of fewer bits, vectors that are kept would be most of what is stored.
+    keeps = model.COMPUTES_VECTORS and export.weights == "float32"
+    if not spare and not keeps and export == ExportSettings(spare_items=export.spare_items):
         return model, None
     made = widen(model, spare) if spare else twin(model)
     if export.text_layers:
@@ -108,6 +110,8 @@ def _to_serve(model: CandidateModel, export: ExportSettings) -> tuple[CandidateM
     if export.sparsity:
         prune_kernels(made, export.sparsity)
         made.refresh_item_text()  # vectors of the pruned text encoder, as queries have them
+    if keeps:
+        made.keep_item_vectors()
     return made, compress(made, export.weights)
 
 

@@ -80,6 +80,7 @@ class Din(CatalogueModel):
     LOSSES: ClassVar[tuple[str, ...]] = ("listwise", "binary")
     TRACKED: ClassVar[tuple[str, ...]] = ("listwise", "binary")
     READS_ITEMS: ClassVar[bool] = True
+    COMPUTES_VECTORS: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -131,11 +132,12 @@ class Din(CatalogueModel):
         self.item_inputs.set_table(table)
 
     def put_items(self, rows: tf.Tensor, items: DescribedItems, texts: bool = True) -> None:
-        del texts
         self.item_inputs.put_rows(rows, items)
+        super().put_items(rows, items, texts)
 
     def encode_user(self, inputs: Tensors, training: bool = False) -> DinState:
-        items = self.item_inputs(None, training=training)
+        items = self.kept_vectors
+        items = self.item_inputs(None, training=training) if items is None else tf.convert_to_tensor(items)
         positions = catalogue_rows(inputs[features.HISTORY_ITEMS_XF])
         order = tf.argsort(tf.cast(positions < 0, tf.int32), stable=True)
         compact = tf.gather(positions, order, batch_dims=1)
@@ -188,8 +190,8 @@ class Din(CatalogueModel):
         known = tf.cast(rows >= 0, state.items.dtype)[:, :, tf.newaxis]
         return self.score_vectors(state, tf.gather(state.items, tf.maximum(rows, 0)) * known, training)
 
-    def item_vectors(self) -> tf.Tensor:
-        return self.item_inputs(None)
+    def item_vectors(self, rows: tf.Tensor | None = None) -> tf.Tensor:
+        return self.item_inputs(None, rows)
 
     def compute_losses(self, inputs: Tensors, labels: tf.Tensor, training: bool) -> dict[str, tf.Tensor]:
         scores = self.score_candidates(self.encode_user(inputs, training=training), inputs, training=training)

@@ -58,6 +58,7 @@ class TwoTower(CatalogueModel):
     """
 
     READS_ITEMS: ClassVar[bool] = True
+    COMPUTES_VECTORS: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -107,14 +108,21 @@ class TwoTower(CatalogueModel):
         self.item_inputs.set_table(table)
 
     def put_items(self, rows: tf.Tensor, items: DescribedItems, texts: bool = True) -> None:
-        del texts
         self.item_inputs.put_rows(rows, items)
+        super().put_items(rows, items, texts)
 
     def encode_user(self, inputs: Tensors, training: bool = False) -> TwoTowerState:
-        entering = self.item_inputs(None, training=training)
         positions = catalogue_rows(inputs[features.HISTORY_ITEMS_XF])
-        known = tf.cast(positions >= 0, entering.dtype)[:, :, tf.newaxis]
-        events = perturbation.embedded(tf.gather(entering, tf.maximum(positions, 0)) * known) * known
+        rows = tf.maximum(positions, 0)
+        if self.kept_vectors is None:
+            entering = self.item_inputs(None, training=training)
+            events, items = tf.gather(entering, rows), self._encoded(entering, training)
+        else:
+            entering = self.item_inputs(None, tf.reshape(rows, [-1]))
+            events = tf.reshape(entering, [*tf.unstack(tf.shape(rows)), self._options.dimension])
+            items = tf.convert_to_tensor(self.kept_vectors)
+        known = tf.cast(positions >= 0, events.dtype)[:, :, tf.newaxis]
+        events = perturbation.embedded(events * known) * known
         mean = tf.math.divide_no_nan(tf.reduce_sum(events, 1), tf.reduce_sum(known, 1))
         places = tf.range(1, tf.shape(positions)[1] + 1)
         newest = tf.argmax(tf.where(positions >= 0, places, 0), 1)
@@ -123,15 +131,17 @@ class TwoTower(CatalogueModel):
             embedding(inputs[features.context_xf(column)]) for column, embedding in self.context_embeddings.items()
         ]
         vector = tf.math.l2_normalize(self.user_tower(tf.concat(parts, -1), training=training), -1)
-        items = tf.math.l2_normalize(self.item_tower(entering, training=training), -1)
         return TwoTowerState(vector=vector, positions=positions, items=items)
 
     def raw_scores(self, state: TwoTowerState) -> tf.Tensor:
         scores = tf.matmul(state.vector, state.items, transpose_b=True)
         return tf.cast(scores, tf.float32) * tf.exp(tf.cast(self.log_scale, tf.float32))
 
-    def item_vectors(self) -> tf.Tensor:
-        return tf.math.l2_normalize(self.item_tower(self.item_inputs(None)), -1)
+    def item_vectors(self, rows: tf.Tensor | None = None) -> tf.Tensor:
+        return self._encoded(self.item_inputs(None, rows), training=False)
+
+    def _encoded(self, entering: tf.Tensor, training: bool) -> tf.Tensor:
+        return tf.math.l2_normalize(self.item_tower(entering, training=training), -1)
 
     def compute_losses(self, inputs: Tensors, labels: tf.Tensor, training: bool) -> dict[str, tf.Tensor]:
         scores = self.score_catalogue(self.encode_user(inputs, training=training))

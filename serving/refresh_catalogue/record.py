@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import pathlib
+import zipfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -123,7 +124,7 @@ class CatalogueRecord:
         """Reads it.
 
         Raises:
-          RefreshError: if the SavedModel has none, which is so without spare rows, or it is of another format.
+          RefreshError: if the SavedModel has none, which is so without spare rows, or it cannot be read.
         """
         path = version_dir / contract.CATALOGUE_FILE
         if not path.is_file():
@@ -131,14 +132,19 @@ class CatalogueRecord:
                 f"{version_dir}: was exported without spare rows for items; expected a model that was exported with "
                 "`export.spare_items` above 0."
             )
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] != _FORMAT:
-            raise RefreshError(f"{path}: is of format {content['format']}; expected {_FORMAT}.")
-        with np.load(version_dir / contract.CATALOGUE_ARRAYS_FILE) as arrays:
-            found = dict(arrays)
-        fitted, offered = found.pop("fitted"), found.pop("offered")
-        fingerprints = Fingerprints(**found) if found else None
-        return cls(content["trained"], content["spare"], fitted, offered, fingerprints, content["refreshed_from"])
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["format"] != _FORMAT:
+                raise RefreshError(f"{path}: is of format {content['format']}; expected {_FORMAT}.")
+            with np.load(version_dir / contract.CATALOGUE_ARRAYS_FILE) as arrays:
+                found = dict(arrays)
+            fitted, offered = found.pop("fitted"), found.pop("offered")
+            fingerprints = Fingerprints(**found) if found else None
+            return cls(content["trained"], content["spare"], fitted, offered, fingerprints, content["refreshed_from"])
+        except RefreshError:
+            raise
+        except (OSError, EOFError, ValueError, TypeError, LookupError, zipfile.BadZipFile):
+            raise RefreshError(f"{path}: cannot be read; expected a version as it was written.") from None
 
 
 def fitted_version(base: pathlib.Path, version: int) -> int:

@@ -19,9 +19,12 @@ from serving.forbidden_items import read_forbidden_items, write_forbidden_items
 from serving.refresh_catalogue.errors import RefreshError
 from serving.refresh_catalogue.items_table import ItemsTable
 from serving.refresh_catalogue.record import CatalogueRecord, listed
+from serving.signatures import withheld
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _WEIGHTS = "_weights/"
+#: Names that `serving.signatures.CatalogueServable` has for what is written anew beside the weights.
+_WITHHELD, _VECTORS = "withheld", "item_vectors"
 #: Items that are read, and whose texts are encoded, at once.
 _READ_AT_ONCE, _ENCODED_AT_ONCE = 4096, 64
 
@@ -115,12 +118,13 @@ class SavedVersion:
         record.write(str(folder))
         left = self.capacity - len(item_ids)
         answered = np.append(listed(record, item_ids, forbidden), np.zeros(left, bool))
-        # By the names that `serving.signatures.CatalogueServable` has for them.
-        self._write_variables(folder, {contract.ITEM_IDS: [*item_ids, *[""] * left], "listed": answered.tolist()})
+        self._write_variables(folder, {contract.ITEM_IDS: [*item_ids, *[""] * left], _WITHHELD: withheld(answered)})
 
-    def _write_variables(self, folder: pathlib.Path, changed: Mapping[str, list[Any]]) -> None:
-        before = tf.train.load_checkpoint(str(self.folder / "variables" / "variables"))
+    def _write_variables(self, folder: pathlib.Path, changed: Mapping[str, Any]) -> None:
+        before = self._checkpoint
         names = sorted(before.get_variable_to_shape_map())
+        if missing := set(changed) - {name.removesuffix(_VALUE) for name in names}:
+            raise RefreshError(f"{self.folder}: has no variable `{min(missing)}`; expected an export of the same code.")
         loaded = "_loaded" in vars(self)
         tensors: list[Any] = []
         for name in names:
@@ -129,6 +133,8 @@ class SavedVersion:
                 tensors.append(tf.constant(changed[path]))
             elif loaded and path.startswith(_WEIGHTS):
                 tensors.append(self._loaded._weights[int(path.removeprefix(_WEIGHTS))].read_value())
+            elif loaded and path == _VECTORS:
+                tensors.append(self._loaded.item_vectors.read_value())
             else:
                 tensors.append(tf.constant(before.get_tensor(name)))
         (folder / "variables").mkdir()
@@ -143,6 +149,19 @@ class SavedVersion:
     def _forbidden(self) -> pathlib.Path:
         return self.folder / "assets" / FORBIDDEN_FILE
 
+    @property
+    def _checkpoint(self) -> Any:
+        try:
+            return tf.train.load_checkpoint(str(self.folder / "variables" / "variables"))
+        except (OSError, ValueError, RuntimeError, tf.errors.OpError):
+            raise self._broken() from None
+
     @functools.cached_property
     def _loaded(self) -> Any:
-        return tf.saved_model.load(str(self.folder))
+        try:
+            return tf.saved_model.load(str(self.folder))
+        except (OSError, ValueError, RuntimeError, tf.errors.OpError):
+            raise self._broken() from None
+
+    def _broken(self) -> RefreshError:
+        return RefreshError(f"{self.folder}: cannot be loaded; expected a version as it was written.")

@@ -158,3 +158,34 @@ def test_pairs_of_items_bound_the_catalogue(tools):
     assert tools.make_ranker(linear_regularisation=1.0).most_items == 30_000
     entry = registry.entry("ease")
     assert entry.build(entry.options(), SIZES, LOSSES).most_items == 30_000
+
+
+def test_vectors_that_are_kept_are_those_of_what_is_written(model, tools):
+    plain, keeping = widen(model, SPARE), widen(model, SPARE)
+    weights = len(keeping.weights)
+    keeping.keep_item_vectors()
+    assert (keeping.kept_vectors is not None) == model.COMPUTES_VECTORS
+    assert len(keeping.weights) == weights
+    if not model.COMPUTES_VECTORS:
+        return
+    inputs, table = tools.request(), tools.small_table()
+    for rows, of, texts in (([], [], True), ([ITEMS + 1, 1], [COLD, 0], True), ([3], [5], False)):
+        for wide in (plain, keeping) if rows else ():
+            wide.put_items(tf.constant(rows, tf.int64), described(table, of), texts=texts)
+        for found, expected in zip(scores_of(keeping, inputs), scores_of(plain, inputs), strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    keeping.kept_vectors.assign(tf.zeros_like(keeping.kept_vectors))
+    assert np.abs(scores_of(keeping, inputs)[0] - scores_of(plain, inputs)[0]).max() > 1e-3
+
+
+def test_the_vectors_of_related_items_follow_too(tools):
+    table = tools.small_table(relations=np.array([[0, 0, 2], [1, 1, 0], [5, 1, 2]]))
+    plain = tools.make_ranker(table, use_relations=True, relations=2)
+    assert plain.item_encoder.readers(tf.constant([2], tf.int64)).numpy().tolist() == [0, 2, 5]
+    keeping = twin(plain)
+    keeping.keep_item_vectors()
+    before = keeping.kept_vectors.numpy()
+    for ranker in (plain, keeping):
+        ranker.put_items(tf.constant([2], tf.int64), described(tools.small_table(), [4]))
+    np.testing.assert_allclose(keeping.kept_vectors, plain.item_vectors(), atol=1e-6)
+    assert np.abs(keeping.kept_vectors - before).max(1).astype(bool).tolist() == [True, False, True, False, False, True]

@@ -267,3 +267,15 @@ def test_files_that_do_not_belong_together_are_refused(shop, tools, tmp_path):
     path.write_text(path.read_text().replace('"format": 1', '"format": 2'), encoding="utf-8")
     with pytest.raises(RefreshError, match="is of format 2; expected 1"):
         CatalogueRecord.read(base / "1")
+
+
+@pytest.mark.parametrize(
+    "name", [contract.CATALOGUE_FILE, contract.CATALOGUE_ARRAYS_FILE, "variables/variables.index", "saved_model.pb"]
+)
+def test_files_that_are_cut_short_are_refused(shop, tools, tmp_path, name):
+    base = shop.export("two_tower", tmp_path / "served")
+    path = base / "1" / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(RefreshError, match=r"cannot be (read|loaded); expected a version as it was written"):
+        refresh(base, read_items_table(tools.table(tmp_path, BARE)))
+    assert sorted(path.name for path in base.iterdir() if path.is_dir()) == ["1"]
