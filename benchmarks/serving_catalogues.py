@@ -52,18 +52,22 @@ def build(folder: str, number: str) -> Callable[..., Any]:
     from models.item_encoder import ItemTable
     from models.options import LossOptions
     from models.sizes import Sizes
+    from models.zoo.two_tower import TwoTowerOptions
     from serving.forbidden_items import write_forbidden_items
     from serving.signatures import CatalogueServable, Tags
 
     items = int(number)
     rng = np.random.default_rng(0)
     tf.keras.utils.set_random_seed(0)
-    small = {"event_types": 3, "categories": 50, "brands": 50, "price_buckets": 11, "gap_buckets": 11}
-    words = {"wordpieces": 5, "special_tokens": (0, 1, 2, 3, 4), "text_length": 1}
+    small: dict[str, Any] = {"event_types": 3, "categories": 50, "brands": 50, "price_buckets": 11, "gap_buckets": 11}
+    words: dict[str, Any] = {"wordpieces": 5, "special_tokens": (0, 1, 2, 3, 4), "text_length": 1}
     entry = registry.entry("two_tower")
-    options = entry.options(dimension=DIMENSION)
-    model = entry.build(options, Sizes(items=items, context={}, days=1, **small, **words), LossOptions())
-    drawn = {name: rng.integers(0, small[name], items) for name in ("categories", "brands", "price_buckets")}
+    model = entry.build(
+        TwoTowerOptions(dimension=DIMENSION), Sizes(items=items, context={}, days=1, **small, **words), LossOptions()
+    )
+    drawn: dict[str, Any] = {
+        name: rng.integers(0, small[name], items) for name in ("categories", "brands", "price_buckets")
+    }
     everything = np.ones(items, bool)
     prices = rng.normal(size=items).astype(np.float32)
     tokens = np.zeros([items, 1], np.int64)

@@ -33,7 +33,10 @@ class Case:
         self.before, self.after = tools.Version(base / "1"), tools.Version(base / "2")
 
 
-@pytest.fixture(scope="module", params=["popularity", "sasrec", "two_tower", "query_recommender", "slice_ranker"])
+LARGE = [pytest.param(entry, marks=pytest.mark.long) for entry in ("query_recommender", "slice_ranker")]
+
+
+@pytest.fixture(scope="module", params=["popularity", "sasrec", "two_tower", *LARGE])
 def case(request, shop, tools, tmp_path_factory):
     made = Case(shop, tools, request.param, tmp_path_factory.mktemp(request.param) / "served")
     yield made
@@ -196,6 +199,7 @@ def test_rows_are_those_that_the_pipeline_would_have_written(shop, tools, tmp_pa
     assert [int(value[0]) for value in unknown[1:]] == [0, 0, 0, 0]
 
 
+@pytest.mark.long
 def test_fewer_bits_are_written_as_they_are_read(shop, tools, tmp_path):
     base = shop.export("slice_ranker", tmp_path / "served", export={"spare_items": 0.5, "weights": "int8"}, model={
         "entry": "slice_ranker", "dimension": 64, "code_dimension": 4, "max_history": 4, "slice_length": 2,
