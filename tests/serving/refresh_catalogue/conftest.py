@@ -85,7 +85,10 @@ def settings_of(entry: str, **changed: Any) -> settings_lib.Settings:
         "decisions": {"train_until": "0.7", "eval_until": "1.0"},
         "transform": {"wordpiece_size": 200, "title_length": 12},
         "model": {"entry": entry, **ENTRIES[entry]},
-        "train": {"losses": LOSSES.get(entry, {})},
+        "train": {
+            "losses": LOSSES.get(entry, {}),
+            "monitor": "gauc" if entry == "click_classifier" else "ndcg@10",
+        },
         "export": {"spare_items": SPARE},
         "serve": {"top_k": 30},
     }
