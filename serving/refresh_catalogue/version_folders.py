@@ -56,13 +56,13 @@ def place(base: pathlib.Path, write: Callable[[pathlib.Path], None]) -> int:
         write(hidden)
         for folder, _, files in os.walk(hidden):
             for name in files:
-                _flush(pathlib.Path(folder, name))
-            _flush(pathlib.Path(folder))
+                flush(pathlib.Path(folder, name))
+            flush(pathlib.Path(folder))
         hidden.rename(base / str(version))
     except BaseException:
         shutil.rmtree(hidden, ignore_errors=True)
         raise
-    _flush(base)
+    flush(base)
     return version
 
 
@@ -74,7 +74,8 @@ def only_one(base: pathlib.Path) -> Iterator[None]:
         yield
 
 
-def _flush(path: pathlib.Path) -> None:
+def flush(path: pathlib.Path) -> None:
+    """Returns when a file or folder is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

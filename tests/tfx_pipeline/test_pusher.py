@@ -89,7 +89,7 @@ def test_a_push_that_dies_leaves_no_version_and_the_next_sweeps_it(tmp_path, mon
         raise OSError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(pusher, "_flush", dies)
+        patch.setattr(pusher, "flush", dies)
         with pytest.raises(OSError, match="killed"):
             pusher.push(source, served)
     assert pusher.versions(served) == []

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import os
 import pathlib
 import shutil
 import time
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from absl import logging
@@ -21,12 +18,12 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
 from serving.refresh_catalogue.record import fitted_version
+from serving.refresh_catalogue.version_folders import flush, only_one
 
 #: Custom properties of the PushedModel artifact, beside TFX's `pushed`, `pushed_destination`, `pushed_version`.
 PUSHED_ANEW = "pushed_anew"
 
 _HIDDEN = ".pushing-"
-_LOCK = ".push.lock"
 
 
 class Pushed(NamedTuple):
@@ -57,7 +54,7 @@ def push(source: pathlib.Path, base: pathlib.Path) -> Pushed:
     if not (source / "saved_model.pb").is_file():
         raise FileNotFoundError(f"{source}: holds no saved_model.pb; expected a SavedModel to push.")
     base.mkdir(parents=True, exist_ok=True)
-    with _only_one(base):
+    with only_one(base):
         for leftover in base.glob(f"{_HIDDEN}*"):
             shutil.rmtree(leftover)
         newest = max(versions(base), default=0)
@@ -69,10 +66,10 @@ def push(source: pathlib.Path, base: pathlib.Path) -> Pushed:
         shutil.copytree(source, hidden)
         for folder, _, files in os.walk(hidden):
             for name in files:
-                _flush(pathlib.Path(folder, name))
-            _flush(pathlib.Path(folder))
+                flush(pathlib.Path(folder, name))
+            flush(pathlib.Path(folder))
         hidden.rename(base / str(version))
-        _flush(base)
+        flush(base)
     return Pushed(version, base / str(version), anew=True)
 
 
@@ -122,19 +119,3 @@ class Pusher(tfx_pusher.Pusher):
     """TFX's Pusher with this module's executor; the same arguments and outputs."""
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
-
-
-@contextlib.contextmanager
-def _only_one(base: pathlib.Path) -> Iterator[None]:
-    """Waits until no other process pushes into the same folder."""
-    with (base / _LOCK).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _flush(path: pathlib.Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
