@@ -33,7 +33,7 @@ class Answered:
       ranking: of the model; None if none answered.
       fallback: why the arm's model did not answer; "" if it did.
       history_known: whether the store gave what it has.
-      answer: of the rules, before anything is left out or cut.
+      answer: of the rules, before what is excluded is left out.
       items: what is answered.
     """
 

@@ -178,7 +178,8 @@ class Gateway:
                 exclude=body.exclude,
             )
             ranked = await self._rank(signature, request, arm, experiment)
-        ranked, answer = self._apply(engine, ranked, shopper)
+        # What is excluded may stand before what is shown.
+        ranked, answer = self._apply(engine, ranked, shopper, body.top + len(body.exclude))
         items = shown(answer, body.exclude, body.top)
         if not answer.items and ranked.fallback in MODEL_REASONS:
             raise Refusal(503, "unavailable", "The model does not answer, and there is nothing to answer instead.", 1)
@@ -222,20 +223,20 @@ class Gateway:
                 break
         return _Ranked(None, arm, reason)
 
-    def _apply(self, engine: Engine, ranked: _Ranked, shopper: Shopper) -> tuple[_Ranked, Answer]:
-        """What the rules make of a ranking, or have in its place."""
+    def _apply(self, engine: Engine, ranked: _Ranked, shopper: Shopper, limit: int) -> tuple[_Ranked, Answer]:
+        """What the rules make of a ranking, or have in its place; at most `limit` items."""
         if ranked.ranking is not None:
             try:
-                return ranked, engine.apply(ranked.ranking, shopper)
+                return ranked, engine.apply(ranked.ranking, shopper, limit)
             except ValueError as error:  # a score that is no number
                 log("the ranking cannot be used", logging.ERROR, error, version=ranked.ranking.version)
                 ranked = _Ranked(None, ranked.asked, REFUSED)
-        answer = engine.apply(None, shopper)
+        answer = engine.apply(None, shopper, limit)
         popular = self._popular()
         if not answer.items and popular:
             # As likely as Zipf's law has it, as the engine takes its lists.
             scores = -np.log1p(np.arange(len(popular)))
-            answer = engine.apply(Recommendation(list(popular), scores, 0), shopper)
+            answer = engine.apply(Recommendation(list(popular), scores, 0), shopper, limit)
         return ranked, answer
 
     def _popular(self) -> tuple[str, ...]:

@@ -39,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _check(options)
         else:
             rules = RuleSet.load(options.rules)
-            line = bench.measure(rules, options.candidates, options.catalogue, options.width, options.runs)
+            limit = options.limit or None
+            line = bench.measure(rules, options.candidates, options.catalogue, options.width, options.runs, limit)
             print(json.dumps(line))
     except (RulesError, CatalogueError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -60,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     timed.add_argument("--candidates", type=int, default=500, help="of each ranking; default %(default)s")
     timed.add_argument("--catalogue", type=int, default=100_000, help="items; default %(default)s")
     timed.add_argument("--width", type=int, default=64, help="of the items' vectors, 0 for none; default %(default)s")
+    timed.add_argument("--limit", type=int, default=100, help="items answered, 0 for all; default %(default)s")
     timed.add_argument("--runs", type=int, default=2000, help="answers that are measured; default %(default)s")
     return parser
 

@@ -76,7 +76,9 @@ def synthetic_catalogue(items: int, width: int, seed: int, unharmed: Collection[
     return catalogue
 
 
-def measure(rules: RuleSet, candidates: int, items: int, width: int, runs: int, seed: int = 0) -> dict[str, Any]:
+def measure(
+    rules: RuleSet, candidates: int, items: int, width: int, runs: int, limit: int | None = None, seed: int = 0
+) -> dict[str, Any]:
     """Milliseconds of `Engine.apply` for a known shopper of unknown age on the page `home`, and what fired.
 
     By the clock (`ms`) and of the processor (`cpu_ms`), which says more on a busy machine. The same rankings are also
@@ -88,6 +90,7 @@ def measure(rules: RuleSet, candidates: int, items: int, width: int, runs: int, 
       items: of the catalogue.
       width: of the vectors of items, 0 for none.
       runs: answers of each, for 20 rankings in turn; a tenth as many go before and do not count.
+      limit: so many items are answered, the best ones; None for all.
       seed: of the drawing.
     """
     rng = np.random.default_rng(seed)
@@ -114,7 +117,7 @@ def measure(rules: RuleSet, candidates: int, items: int, width: int, runs: int, 
             # A model's answer brings texts of its own, whose hashes nobody knows yet.
             fresh = BenchRanking([item_id[:1] + item_id[1:] for item_id in ranking.item_ids], ranking.scores)
             start, worked = time.perf_counter(), time.thread_time()
-            answer = engine.apply(fresh, shopper)
+            answer = engine.apply(fresh, shopper, limit)
             if run >= 0:
                 seconds[f"cpu_ms{name}"].append(1000 * (time.thread_time() - worked))
                 seconds[f"ms{name}"].append(1000 * (time.perf_counter() - start))
@@ -124,6 +127,7 @@ def measure(rules: RuleSet, candidates: int, items: int, width: int, runs: int, 
     return {
         "task": "rules",
         "candidates": candidates,
+        "answered": limit,
         "items": items,
         "vector_width": width,
         "rules": len(rules.rules),

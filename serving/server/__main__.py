@@ -12,9 +12,10 @@ import threading
 # Before TensorFlow is imported: its start-up notices would bury the server's own lines.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from serving.server.flags import FlagError, parse_flags
+from serving.server.flags import FlagError, parse_flags, usage
 
 EXIT_FAILURE = 255
+HELP = "--help"
 
 
 def main(arguments: list[str]) -> int:
@@ -24,8 +25,11 @@ def main(arguments: list[str]) -> int:
     0.0.0.0:PORT`. Everything else goes to stderr.
 
     Returns:
-      0 after a signal, 255 when the server cannot start.
+      0 after a signal or `--help`, 255 when the server cannot start.
     """
+    if HELP in arguments:
+        print(usage())
+        return 0
     try:
         flags = parse_flags(arguments)
     except FlagError as error:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
+import re
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -138,6 +141,21 @@ def parse_flags(arguments: Sequence[str]) -> Flags:
         else:
             print(f"without effect in the embedded server: {argument}", file=sys.stderr)
     return Flags(**values)
+
+
+def usage() -> str:
+    """What `--help` prints: each flag with its default, and what the class above says of it."""
+    described = inspect.cleandoc(Flags.__doc__ or "").partition("Attributes:\n")[2].partition("\n\n")[0]
+    texts = {}
+    for part in re.split(r"\n  (?! )", f"\n{described}")[1:]:
+        names, _, text = part.partition(": ")
+        texts.update(dict.fromkeys(names.split(", "), " ".join(text.split())))
+    lines = ["usage: python -m serving.server [--FLAG=VALUE ...]", ""]
+    for field in dataclasses.fields(Flags):
+        default = str(field.default).lower() if isinstance(field.default, bool) else field.default
+        lines.append(f"  --{field.name}={default}")
+        lines += textwrap.wrap(texts[field.name], 100, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return "\n".join(lines)
 
 
 def _convert(default: Any, text: str, name: str) -> Any:
