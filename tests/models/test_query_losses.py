@@ -29,16 +29,19 @@ def test_the_estimate_is_right_in_the_mean():
     rng = np.random.default_rng(0)
     share, values = np.array([0.3, 0.1, 0.2, 0.15, 0.2, 0.05]), rng.uniform(1, 3, 6)
     holders, sums = np.array([0, 1, 3, 5]), []
+    rank_1, rank_2 = tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, None], tf.int32)
+
+    @tf.function(input_signature=[rank_1, rank_2, rank_1, tf.TensorSpec([None]), rank_2])  # thousands of eager ops else
+    def weights_of(rows, words, positives, shares, hard):
+        held = query_losses.holds(words, tf.constant([0]), 9)
+        return query_losses.negative_weights(rows, positives, shares, hard, tf.constant([4.0]), held)[0]
+
     for _ in range(3000):
         positives = rng.choice(6, 4, p=share)
         hard = rng.choice(holders, [1, 3])
         rows = np.unique(np.concatenate([positives, hard[0]]))
-        held = query_losses.holds(tf.constant(WORDS_OF[rows]), tf.constant([0]), 9)
-        arguments = [tf.constant(x, t) for x, t in ((rows, tf.int32), (positives, tf.int32), (share[rows], tf.float32))]
-        weights = query_losses.negative_weights(
-            *arguments, tf.constant(hard, tf.int32), tf.constant([4.0]), held
-        ).numpy()[0]
-        sums.append(np.exp(weights) @ values[rows])
+        drawn = [np.int32(rows), np.int32(WORDS_OF[rows]), np.int32(positives), np.float32(share[rows]), np.int32(hard)]
+        sums.append(np.exp(weights_of(*map(tf.constant, drawn)).numpy()) @ values[rows])
     assert np.mean(sums) == pytest.approx(values.sum(), abs=4 * np.std(sums) / np.sqrt(3000))
 
 

@@ -2,7 +2,7 @@
 
 They run eagerly, because tracing a BERT takes longer than the few steps, but for the calibration, which is small and
 takes many steps; the replicas' process traces everything, as pipelines do. What is about fits whatever the model is
-tested with `two_tower`, a step of which takes a twentieth of one of `slice_ranker`, and as long tests with that.
+tested with `sasrec`, a step of which is a fraction of one of `slice_ranker`, and as long tests with that.
 """
 
 from __future__ import annotations
@@ -37,8 +37,16 @@ STEPS = 4
 TRAIN = {"epochs": 4, "batch_size": 12, "learning_rate": 0.02, "warmup_share": 0.2, "losses": {"reconstruction": 0.0}}
 SHORT = {"epochs": 1, "learning_rate": 0.002}
 AVERAGING = {"averaging": "ema", "average_decay": 0.5}
-TWO_TOWER = {"entry": "two_tower", "dimension": 16, "hidden": [16], "dropout": 0, "id_dropout": 0}
-EITHER = ["two_tower", pytest.param("slice_ranker", marks=pytest.mark.long)]
+SASREC = {
+    "entry": "sasrec",
+    "dimension": 16,
+    "max_history": 2,
+    "layers": 1,
+    "heads": 2,
+    "intermediate": 16,
+    "dropout": 0,
+}
+EITHER = ["sasrec", pytest.param("slice_ranker", marks=pytest.mark.long)]
 
 _one = tf.io.FixedLenFeature([1], tf.int64)
 _lists = {"int64": tf.io.VarLenFeature(tf.int64), "float": tf.io.VarLenFeature(tf.float32)}
@@ -127,7 +135,7 @@ def _write(path: pathlib.Path, records: list[bytes]) -> str:
 def _settings(trainable: str = "frozen", entry: str = "slice_ranker", **train: Any) -> settings_lib.Settings:
     encoder = {"trainable": trainable, "hidden_size": 8, "layers": 1, "intermediate_size": 8}
     ranker = {"dimension": 16, "code_dimension": 8, "max_history": 2, "slice_length": 2, "dropout": 0, "id_dropout": 0}
-    model = TWO_TOWER if entry == "two_tower" else {**ranker, "text_encoder": encoder}
+    model = SASREC if entry == "sasrec" else {**ranker, "text_encoder": encoder}
     train = {"device": "cpu", **TRAIN, **AVERAGING, **train}
     transform = {"profile_length": TOKENS, "query_length": TOKENS, "title_length": TOKENS}
     return settings_lib.from_dict({"name": "t", "model": model, "train": train, "transform": transform})
@@ -274,7 +282,7 @@ def test_a_final_fit_keeps_the_last_epochs_averages_and_the_validation_runs_cali
 
 
 def test_early_stopping_keeps_the_first_epoch_and_a_stopped_run_is_not_taken_up(data, tmp_path, monkeypatch):
-    settings = _settings(entry="two_tower", learning_rate=0, patience=1, epochs=5)
+    settings = _settings(entry="sasrec", learning_rate=0, patience=1, epochs=5)
     first = _fit(settings, data, tmp_path).run
     assert (len(first["history"]), first["best_epoch"]) == (2, 1)
     monkeypatch.setattr(CandidateModel, "train_step", None)
@@ -476,7 +484,7 @@ def test_half_precision_trains_in_parts_against_an_adversary_and_two_views(data,
 
 
 def test_the_best_epochs_are_averaged_as_far_as_validation_gains_and_a_final_fit_averages_the_same(data, tmp_path):
-    settings = _settings(entry="two_tower", averaging="best_epochs", averaged_epochs=3)
+    settings = _settings(entry="sasrec", averaging="best_epochs", averaged_epochs=3)
     result = _fit(settings, data, tmp_path / "validation")
     run = result.run
     chosen, values = run["averaged_epochs"], [epoch["ndcg@10"] for epoch in run["history"]]
@@ -488,7 +496,7 @@ def test_the_best_epochs_are_averaged_as_far_as_validation_gains_and_a_final_fit
     final = {**run, "averaged_epochs": [2, 4], "best_epoch": 2}
     again = _fit(settings, data, tmp_path / "final", final=final)
     assert len(again.run["history"]) == 4
-    ids = again.model.item_inputs.ids
+    ids = again.model.item_embeddings
     kept = [
         tf.train.load_checkpoint(str(tmp_path / "final" / "kept" / f"best-{epoch}")).get_tensor(
             _key_of(again.model, ids)
@@ -615,7 +623,7 @@ PARTS = {"accumulate": 2, "batch_size": 6}
 @pytest.mark.parametrize(
     ("entry", "parts"),
     [
-        ("two_tower", PARTS),
+        ("sasrec", PARTS),
         pytest.param("slice_ranker", {}, marks=pytest.mark.long),
         pytest.param("slice_ranker", PARTS, marks=pytest.mark.long),
     ],
