@@ -8,8 +8,9 @@ compared is measured by turns, `--rounds` times; a number is the median over the
 rate (throughput). Cases:
 
 * `latency`: one client, through gRPC, beside the floor (the quicker of a Session and `saved_model.load().signatures`,
-  called in a process without a server) and a gRPC server that only answers as many bytes. `ratio` is gRPC's latency
-  over the floor's; `above_echo_ms` what it has above the floor, less the echo's.
+  called in a process without a server, with TensorFlow's own numbers of threads) and a gRPC server that only answers
+  as many bytes. `ratio` is gRPC's latency over the floor's; `above_echo_ms` what it has above the floor, less the
+  echo's.
 * `throughput`: 16 clients, with batching (configs/serving/batching.config) and without, beside the best rate of calls
   in a process over batch sizes.
 * `application`: 16 clients, beside FastAPI and `model.predict` on the same signature.
@@ -18,7 +19,9 @@ rate (throughput). Cases:
   over NumPy's.
 * `soak`: resident memory of the server after so many requests and hot swaps, over what it was after the first tenth.
 
-The last line of a case has what it is to reach and whether it does. Exits with 0, or with 1 and one sentence.
+All but `recommend` start the server with --tensorflow_intra_op_parallelism=1 and --grpc_max_threads=64, as the stack of
+configs/serving does. The last line of a case has what it is to reach and whether it does. Exits with 0, or with 1 and
+one sentence.
 """
 
 from __future__ import annotations
@@ -49,6 +52,9 @@ from serving.server.process import ServerProcess
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 BATCHING = ROOT / "configs" / "serving" / "batching.config"
+#: As in the stack of configs/serving: the ops of `rank` are too small to be shared out between threads, and each client
+#: needs one of its own to wait for a batch in.
+FLAGS = ("--tensorflow_intra_op_parallelism=1", "--grpc_max_threads=64")
 NAME = "model"
 CANDIDATES, EVENTS, USERS, CLIENTS = 100, 50, 64, 16
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
@@ -82,7 +88,7 @@ class Setting:
 
     def server(self, *flags: str) -> ServerProcess:
         """A server of the model with further flags, without REST."""
-        return ServerProcess(self.base, NAME, rest=False, flags=flags)
+        return ServerProcess(self.base, NAME, rest=False, flags=(*FLAGS, *flags))
 
     def swap(self, version: int, client: Client) -> None:
         """Puts a further version there, waits until it serves, and takes the one before away."""

@@ -32,8 +32,8 @@ class Likeness:
         if vectors is None:
             self._pool_codes = [column[of_pool] for column in codes]
         else:
-            self._pool_vectors = vectors[of_pool].astype(np.float64)
-            self._weighted = weight * self._pool_vectors
+            self._pool_vectors = vectors[of_pool]
+            self._weighted = np.float32(weight) * self._pool_vectors
         self._size = len(pool)
 
     def extend(self, rows: np.ndarray) -> None:
@@ -50,7 +50,7 @@ class Likeness:
         """float [n], of each of the pool to any candidate."""
         row = self._rows[place]
         if self._vectors is not None:
-            return self._weighted.dot(self._vectors[row].astype(np.float64))
+            return self._weighted.dot(self._vectors[row])
         return self._shared([column[row] for column in self._codes])
 
     def _shared(self, codes: Sequence[int]) -> np.ndarray:
@@ -99,10 +99,13 @@ class MarginalRelevance:
 
 def to_unit(values: np.ndarray) -> np.ndarray:
     """Values moved and stretched to 0 to 1; minus infinity is 0, and all others are 1 where they do not differ."""
-    finite = np.isfinite(values)
-    if not finite.any():
+    finite = values > -np.inf
+    all_finite = finite.all()
+    known = values if all_finite else values[finite]
+    if not known.size:
         return np.zeros(len(values))
-    least, most = values[finite].min(), values[finite].max()
+    least, most = known.min(), known.max()
     if least == most:
         return finite.astype(float)
-    return np.where(finite, (values - least) / (most - least), 0.0)
+    unit: np.ndarray = (values - least) / (most - least)
+    return unit if all_finite else np.where(finite, unit, 0.0)

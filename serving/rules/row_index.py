@@ -9,15 +9,17 @@ import numpy as np
 
 #: Ids from which on the table is quicker than a dict.
 _MANY = 64
-_HASH, _ROW = 0, 1
+#: Items of a bucket at most; with hash and row of each, 8 bytes, it is what memory brings at once.
+_WAYS = 4
 
 
 class RowIndex(dict[str, int]):
     """Item id -> row, a dict that also answers many ids in a few steps of NumPy.
 
     A dict waits for memory several times an id, one id after the other, which for 500 ids of a large catalogue is the
-    largest part of what an answer costs. The table beside it holds hash and row next to each other (linear probing, at
-    most a quarter full), and NumPy waits for all ids at the same time.
+    largest part of what an answer costs. The table beside it has the hashes and rows of the few items that share a
+    bucket next to each other, at most one item a bucket at the mean, and NumPy waits for all ids at the same time. The
+    few that find their bucket full are left to the dict.
 
     The table takes ids with the same 64-bit hash for the same: of a million items, an unknown id is taken for a known
     one in 10^13 look-ups once. Where two of the items have the same hash, there is no table.
@@ -29,37 +31,34 @@ class RowIndex(dict[str, int]):
     def __init__(self, item_ids: Sequence[str]) -> None:
         super().__init__(zip(item_ids, range(len(item_ids)), strict=True))
         hashes = np.fromiter(map(hash, self), np.int64, len(self))
-        self._table = _table(hashes, self) if len(np.unique(hashes)) == len(self) > 0 else None
+        self._has_table = len(np.unique(hashes)) == len(self) > 0
+        if self._has_table:
+            self._table, self._overflows = _table(hashes, np.fromiter(self.values(), np.int64, len(self)))
 
     def rows(self, item_ids: Sequence[str]) -> np.ndarray:
         """int64 [n], rows of items, -1 for those that are not there."""
-        if self._table is None or len(item_ids) < _MANY:
+        if not self._has_table or len(item_ids) < _MANY:
             return np.fromiter(map(self.get, item_ids, itertools.repeat(-1)), np.int64, len(item_ids))
         hashes = np.fromiter(map(hash, item_ids), np.int64, len(item_ids))
-        mask = len(self._table) - 1
-        slots = hashes & mask
-        found = self._table.take(slots, axis=0)
-        rows = found[:, _ROW].copy()
-        others = ((found[:, _HASH] != hashes) & (rows >= 0)).nonzero()[0]  # another item is in their place
-        while others.size:
-            slots = (slots + 1) & mask
-            found = self._table.take(slots[others], axis=0)
-            rows[others] = found[:, _ROW]
-            others = others[(found[:, _HASH] != hashes[others]) & (found[:, _ROW] >= 0)]
+        found = self._table.take(hashes & (len(self._table) - 1), axis=0)
+        rows = np.full(len(hashes), -1)
+        for way in range(_WAYS):  # a few long steps are quicker than one over an axis of four
+            rows += found[:, _WAYS + way] * (found[:, way] == hashes)
+        if self._overflows:
+            for at in (rows < 0).nonzero()[0].tolist():
+                rows[at] = self.get(item_ids[at], -1)
         return rows
 
 
-def _table(hashes: np.ndarray, index: dict[str, int]) -> np.ndarray:
-    """int64 [a power of two, 2], hash and row; row -1 where nothing is."""
-    rows = np.fromiter(index.values(), np.int64, len(index))
-    size = 1 << (4 * len(index)).bit_length()
-    table = np.zeros([size, 2], np.int64)
-    table[:, _ROW] = -1
-    left, slots = np.arange(len(index)), hashes & (size - 1)
-    while left.size:
-        free = left[table[slots[left], _ROW] < 0]
-        placed = free[np.unique(slots[free], return_index=True)[1]]  # the first of those that want the same place
-        table[slots[placed], _HASH], table[slots[placed], _ROW] = hashes[placed], rows[placed]
-        left = left[table[slots[left], _HASH] != hashes[left]]
-        slots[left] = (slots[left] + 1) & (size - 1)
-    return table
+def _table(hashes: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, bool]:
+    """(int64 [a power of two, 2 * ways]: hashes of a bucket, then their rows + 1 or 0; whether any bucket overflows)"""
+    buckets = 1 << max(len(hashes) - 1, 0).bit_length()
+    wanted = hashes & (buckets - 1)
+    order = np.argsort(wanted, kind="stable")
+    wanted = wanted[order]
+    way = np.arange(len(order)) - np.searchsorted(wanted, wanted)
+    fits = way < _WAYS
+    table = np.zeros([buckets, 2 * _WAYS], np.int64)
+    table[wanted[fits], way[fits]] = hashes[order[fits]]
+    table[wanted[fits], _WAYS + way[fits]] = rows[order[fits]] + 1
+    return table, not fits.all()

@@ -6,6 +6,7 @@ import re
 import pytest
 import yaml
 
+from benchmarks.serving import BATCHING, FLAGS
 from serving.gateway import asgi, server
 from serving.gateway.settings import GatewaySettings
 from serving.release.settings import ReleaseSettings
@@ -170,6 +171,11 @@ def test_the_embedded_server_takes_the_same_flags(services, capsys):
     assert capsys.readouterr().err == ""
     assert flags.enable_batching and flags.enable_grpc_healthcheck_service
     assert flags.allow_version_labels_for_unavailable_models and flags.model_config_file_poll_wait_seconds == 10
+
+
+def test_the_benchmark_starts_the_server_as_the_stack_does(services, configs):
+    assert set(FLAGS) <= set(services["serving"]["command"])
+    assert configs / "batching.config" == BATCHING
 
 
 def test_compose_yaml_has_the_same_server(stack, services, configs):
