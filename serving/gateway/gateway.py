@@ -224,19 +224,19 @@ class Gateway:
         return _Ranked(None, arm, reason)
 
     def _apply(self, engine: Engine, ranked: _Ranked, shopper: Shopper, limit: int) -> tuple[_Ranked, Answer]:
-        """What the rules make of a ranking, or have in its place; at most `limit` items."""
+        """What the rules make of a ranking, at most `limit` items, or all that they have in its place."""
         if ranked.ranking is not None:
             try:
                 return ranked, engine.apply(ranked.ranking, shopper, limit)
             except ValueError as error:  # a score that is no number
                 log("the ranking cannot be used", logging.ERROR, error, version=ranked.ranking.version)
                 ranked = _Ranked(None, ranked.asked, REFUSED)
-        answer = engine.apply(None, shopper, limit)
+        answer = engine.apply(None, shopper)
         popular = self._popular()
         if not answer.items and popular:
             # As likely as Zipf's law has it, as the engine takes its lists.
             scores = -np.log1p(np.arange(len(popular)))
-            answer = engine.apply(Recommendation(list(popular), scores, 0), shopper, limit)
+            answer = engine.apply(Recommendation(list(popular), scores, 0), shopper)
         return ranked, answer
 
     def _popular(self) -> tuple[str, ...]:

@@ -57,13 +57,8 @@ def _age_limit(rule: AgeLimit, candidates: Candidates, shopper: Shopper, now: fl
 def _already_bought(rule: AlreadyBought, candidates: Candidates, shopper: Shopper, now: float) -> np.ndarray | None:
     since = now - rule.within_days * features.SECONDS_PER_DAY
     lately = shopper.history[bisect.bisect_left(shopper.history, since, key=lambda event: event[2]) :]
-    places, event_types = candidates.places, rule.event_types
-    bought = [places[item_id] for item_id, event_type, _ in lately if item_id in places and event_type in event_types]
-    if not bought:
-        return None
-    found = np.zeros(len(candidates), bool)
-    found[bought] = True
-    return found
+    bought = {item_id for item_id, event_type, _ in lately if event_type in rule.event_types}
+    return candidates.among(bought) if bought else None
 
 
 #: Without `where`.
