@@ -172,6 +172,13 @@ def test_the_region_is_for_the_rules(make_shop, model, tmp_path):
     assert model.asked()["country"] == b"DE"
 
 
+def test_a_pinned_item_that_is_excluded_costs_no_place(with_rules):
+    pin = "\n  - {name: campaign, kind: pin, item: i9, position: 1}\n"
+    shop = with_rules(RULES.rstrip() + pin)
+    assert shop.ids(user_id="u1", top=3) == ["i9", "i0", "i1"]
+    assert shop.ids(user_id="u1", top=3, exclude=["i9"]) == ["i0", "i1", "i2"]
+
+
 class Broken:
     """A store that fails, or hangs, until it is mended."""
 
