@@ -238,6 +238,7 @@ def test_nothing_new_says_so_and_a_forced_run_takes_all_from_the_cache(tiny):
     assert not run["pushed"]["anew"]
 
 
+@pytest.mark.long
 def test_a_changed_layer_retrains_only_and_a_run_killed_in_training_goes_on(tiny, tmp_path):
     before = tiny.last_run()["pushed"]["version"]
     for package in ("models", "serving", "tfx_pipeline", "configs"):
