@@ -46,7 +46,8 @@ def collect(
 
     Exposures count from `start` on. An outcome follows from the answer with its request id, or else from its user's
     latest answer at or before it; it counts if it came within `attribution_hours` after that answer. What was before a
-    user's first answer has none, and does not count.
+    user's first answer has none, and does not count. Events have whole seconds, so what happened within the second of
+    an answer counts as after it.
 
     Args:
       experiment: name, start and attribution.
@@ -84,8 +85,9 @@ def collect(
     passed["outcome{s} not before `until`"] += int(late.sum())
     passed["outcome{s} logged twice, word for word"] += int(twice.sum())
     done = done[~(late | twice)].sort_values("time", kind="stable", ignore_index=True)
-    done["row"] = _rows(table, done)
-    delay = done["time"].to_numpy() - table["time"].to_numpy()[done["row"].to_numpy()] if len(table) else np.nan
+    seconds = np.floor(table["time"].to_numpy())
+    done["row"] = _rows(table.assign(time=seconds), done)
+    delay = done["time"].to_numpy() - seconds[done["row"].to_numpy()] if len(table) else np.nan
     early, unknown = done["row"] < 0, ~_known(table, done)
     before = ~early & (delay < 0)
     over = ~early & (delay > experiment.analysis.attribution_seconds)

@@ -105,8 +105,8 @@ def _add_calls(app: FastAPI, gateway: Gateway) -> None:
 
     @app.post(asgi.EVENTS, response_model=EventsAnswer, responses=_RESPONSES, openapi_extra=_SECURITY)
     async def events(body: EventsBody, request: Request) -> Response:
-        """Takes what shoppers did, one event or several; it counts from the next request on. Sending it again does
-        no harm to histories."""
+        """Takes what shoppers did, one event or several; it counts from the next request on. One that bears its
+        `timestamp` may be sent again: it counts once. Without one it is of the moment in which it came, each time."""
         facts = asgi.facts_of(request.scope)
         try:
             taken = await gateway.events.take(body.events)

@@ -21,7 +21,7 @@ from serving.experiment.exposure import Exposure
 from serving.experiment.exposure_log import ExposureLog
 from serving.experiment.outcome_log import OutcomeLog
 from serving.gateway import metrics as named
-from serving.gateway.answered import Answered, shown
+from serving.gateway.answered import CONTROL, WELCOME, Answered
 from serving.gateway.events import Events
 from serving.gateway.json_logs import log
 from serving.gateway.log_writer import LogWriter
@@ -45,7 +45,6 @@ from serving.store import open_async_store
 from serving.store.async_online_store import AsyncOnlineStore
 
 #: Why the arm's model did not answer, beside what `models` has.
-WELCOME, CONTROL = "new_user", "control"
 
 
 class _Ranked(NamedTuple):
@@ -178,9 +177,7 @@ class Gateway:
                 exclude=body.exclude,
             )
             ranked = await self._rank(signature, request, arm, experiment)
-        # What is excluded may stand before what is shown.
-        ranked, answer = self._apply(engine, ranked, shopper, body.top + len(body.exclude))
-        items = shown(answer, body.exclude, body.top)
+        ranked, answer = self._apply(engine, ranked, shopper, body)
         if not answer.items and ranked.fallback in MODEL_REASONS:
             raise Refusal(503, "unavailable", "The model does not answer, and there is nothing to answer instead.", 1)
         answered = Answered(
@@ -192,7 +189,6 @@ class Gateway:
             ranked.fallback,
             found is not None,
             answer,
-            items,
         )
         self._log_exposure(answered, now, user_id or who["session_id"])
         return answered
@@ -223,20 +219,21 @@ class Gateway:
                 break
         return _Ranked(None, arm, reason)
 
-    def _apply(self, engine: Engine, ranked: _Ranked, shopper: Shopper, limit: int) -> tuple[_Ranked, Answer]:
-        """What the rules make of a ranking, at most `limit` items, or all that they have in its place."""
+    def _apply(self, engine: Engine, ranked: _Ranked, shopper: Shopper, body: RecommendBody) -> tuple[_Ranked, Answer]:
+        """What the rules make of a ranking, or of what there is in its place."""
+        wanted = body.top, body.exclude
         if ranked.ranking is not None:
             try:
-                return ranked, engine.apply(ranked.ranking, shopper, limit)
+                return ranked, engine.apply(ranked.ranking, shopper, *wanted)
             except ValueError as error:  # a score that is no number
                 log("the ranking cannot be used", logging.ERROR, error, version=ranked.ranking.version)
                 ranked = _Ranked(None, ranked.asked, REFUSED)
-        answer = engine.apply(None, shopper)
+        answer = engine.apply(None, shopper, *wanted)
         popular = self._popular()
         if not answer.items and popular:
             # As likely as Zipf's law has it, as the engine takes its lists.
             scores = -np.log1p(np.arange(len(popular)))
-            answer = engine.apply(Recommendation(list(popular), scores, 0), shopper)
+            answer = engine.apply(Recommendation(list(popular), scores, 0), shopper, *wanted)
         return ranked, answer
 
     def _popular(self) -> tuple[str, ...]:
@@ -251,7 +248,7 @@ class Gateway:
             answered.arm.name,
             unit,
             answered.request_id,
-            tuple(item.item_id for item in answered.items),
+            tuple(item.item_id for item in answered.answer.items),
         )
         exposures = self._exposures
         self.writer.put(named.EXPOSURES, lambda: exposures.write(exposure))

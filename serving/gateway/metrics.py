@@ -54,7 +54,8 @@ RATE_LIMITED = Metric("gateway_rate_limited_total", COUNTER, "Requests beyond th
 ANSWERS = Metric(
     "gateway_answers_total",
     COUNTER,
-    "Answers of recommend and search, by arm of the experiment and by source: model, control in its place, fallback.",
+    "Answers of recommend and search, by arm of the experiment and by source: model, control in its place, rules (a "
+    "list for new users), fallback.",
     ("arm", "source"),
 )
 FALLBACKS = Metric(
@@ -172,6 +173,10 @@ class Metrics:
     def set(self, metric: Metric, value: float, *labels: str) -> None:
         """Sets a gauge."""
         self._series(metric, labels).set(value)
+
+    def remove(self, metric: Metric, *labels: str) -> None:
+        """Takes back what was said of something that is no longer there."""
+        self._made[metric].remove(*labels)
 
     def observe(self, metric: Metric, value: float, *labels: str) -> None:
         """Counts a value in a histogram."""

@@ -148,8 +148,12 @@ class Models:
 
     async def look(self, arms: Sequence[Arm]) -> bool:
         """Looks at what each arm stands for; returns whether the first of them, control, is there."""
-        control = Target.of(arms[0])
-        for target in dict.fromkeys(map(Target.of, arms)):
+        control, targets = Target.of(arms[0]), dict.fromkeys(map(Target.of, arms))
+        for target in set(self._seen).difference(targets):  # what an ended experiment asked grows old unseen
+            del self._seen[target]
+            for metric in (named.MODEL_VERSION, named.MODEL_TIMESTAMP):
+                self._metrics.remove(metric, target.model, target.name)
+        for target in targets:
             try:
                 await self._look_at(target)
             except CallError as error:

@@ -64,10 +64,13 @@ class Answer:
     Attributes:
       items: in order.
       fired: in the order of the stages, whenever they were run; within a stage the file's order counts.
+      ranked: how many items there were to choose from: those of the ranking, or of the list in its place, and those
+        that a fallback brought to fill it up.
     """
 
     items: list[RankedItem]
     fired: list[FiredRule]
+    ranked: int
 
     @property
     def item_ids(self) -> list[str]:

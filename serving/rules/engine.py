@@ -5,7 +5,8 @@ The stages, in this order whatever the order in the file (within a stage the fil
 1. Ranking. A fallback on `new_user` or `model_down` takes its place. The better score comes first; equal ones keep
    their order.
 2. Candidates: the ranking and pinned items. Whatever rules an item out below rules it out as a pin or fallback, too.
-3. Out: items ranked twice (all but the best), unknown ones, forbidden ones, those that wait for review.
+3. Out: items ranked twice (all but the best), unknown ones, forbidden ones, those that wait for review, and those that
+   the request excludes.
 4. Filters: each takes out what it is about.
 5. Boosts, on comparable scores (`serving.rules.scale`).
 6. Places (`serving.rules.arrangement`): pins have theirs, MMR and caps share out the others; a fallback on `too_few`
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -69,24 +70,27 @@ class Engine:
         self._stop_list = StopList(rules)
         self._plans = {arm: Plan(some) for arm, some in {"": rules.rules, **rules.overlays}.items()}
 
-    def apply(self, ranking: Scored | None, shopper: Shopper, limit: int | None = None) -> Answer:
+    def apply(
+        self, ranking: Scored | None, shopper: Shopper, limit: int | None = None, exclude: Collection[str] = ()
+    ) -> Answer:
         """The answer to one request.
 
         Args:
           ranking: the model's, in any order; None if there is none because the model does not answer.
           shopper: who asks.
           limit: at most so many items are answered; None for all.
+          exclude: ids of items that this answer must not have, whatever a rule says; no rule fires for them.
 
         Raises:
           ValueError: if there is not one score for each item, or one that is NaN or plus infinity.
         """
-        return _Application(self, shopper).answer(ranking, limit)
+        return _Application(self, shopper, exclude).answer(ranking, limit)
 
 
 class _Application:
     """One request on its way through the stages."""
 
-    def __init__(self, engine: Engine, shopper: Shopper) -> None:
+    def __init__(self, engine: Engine, shopper: Shopper, exclude: Collection[str]) -> None:
         self._settings = engine.rules.settings
         self._lists = engine._lists
         self._shopper = shopper
@@ -95,6 +99,7 @@ class _Application:
         self._plan = engine._plans.get(shopper.arm, engine._plans[""])
         self._snapshot = engine.catalogue.snapshot
         self._stopped = engine._stop_list.get()
+        self._excluded = frozenset(exclude)
         self._fired = FiredRules(self._plan.stages)
 
     def answer(self, ranking: Scored | None, limit: int | None) -> Answer:
@@ -145,7 +150,7 @@ class _Application:
         if fallback and filled:
             own = len(candidates)
             self._touch(fallback, [place for place in shown if place >= own], names)
-        return self._answered(shown, names, scores.tolist()[: ranked * is_model])
+        return self._answered(shown, names, scores.tolist()[: ranked * is_model], ranked + len(filled))
 
     # --- stage 1 ---------------------------------------------------------------------------------------------------
 
@@ -189,6 +194,8 @@ class _Application:
     def _kept(self, candidates: Candidates) -> np.ndarray:
         """bool [candidates], what nothing rules out."""
         kept = np.ones(len(candidates), bool)
+        if self._excluded:
+            kept &= ~candidates.among(self._excluded)
         if self._settings.unknown_items == DROP:
             self._rule_out(kept, candidates.rows < 0, candidates, checks.UNKNOWN_ITEMS, checks.UNKNOWN_ITEMS)
         for name, item_ids in ((checks.FORBIDDEN, self._stopped.forbidden), (checks.REVIEW, self._stopped.hidden)):
@@ -236,7 +243,7 @@ class _Application:
         near = [place for position, place in pins.items() if position <= rule.within]
         return MarginalRelevance(rule.weight * mmr.to_unit(values[: len(pool)]), likeness, near)
 
-    def _answered(self, places: list[int], names: Sequence[str], scores: list[float]) -> Answer:
+    def _answered(self, places: list[int], names: Sequence[str], scores: list[float], ranked: int) -> Answer:
         reasons = self._fired.reasons()
         score_of = scores + [None] * (len(names) - len(scores))
         item_ids = list(map(names.__getitem__, places))
@@ -248,7 +255,7 @@ class _Application:
         )
         # Without a call of Python for each: an answer has hundreds.
         items = map(tuple.__new__, itertools.repeat(RankedItem), zip(*columns, strict=True))
-        return Answer(list(items), self._fired.rules())
+        return Answer(list(items), self._fired.rules(), ranked)
 
     # --- rules that hold ---------------------------------------------------------------------------------------------
 

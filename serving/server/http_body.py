@@ -143,13 +143,12 @@ class Body:
         if self._content.tell() + size > MAX_BODY_BYTES:
             raise BadBody(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         while size:
-            piece = min(size, _PIECE_BYTES)
-            self._hold(piece, self._content.tell())
-            content = self._stream.read(piece)
-            if len(content) < piece:
+            content = self._stream.read1(min(size, _PIECE_BYTES))
+            if not content:
                 raise BadBody(HTTPStatus.BAD_REQUEST)
+            self._hold(len(content), self._content.tell())
             self._content.write(content)
-            size -= piece
+            size -= len(content)
 
     def _hold(self, size: int, before: int) -> None:
         if before + size > MAX_BODY_BYTES:

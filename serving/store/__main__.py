@@ -85,7 +85,8 @@ def _forget(options: argparse.Namespace, privacy: Privacy) -> int:
     user_id = privacy.protect_event({"user_id": options.user})["user_id"]
     known = store.forget(user_id)
     store.close()
-    print(f"{user_id}: {'everything is erased' if known else 'nothing was there'}")
+    hint = "" if options.privacy else "; a user who was loaded with --privacy is found with it and the same --key-file"
+    print(f"{user_id}: {'everything is erased' if known else f'nothing was there{hint}'}")
     return 0
 
 

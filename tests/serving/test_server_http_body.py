@@ -86,8 +86,7 @@ def test_gzip_is_undone(raw):
         assert content(packed[:-9], **{**headers, "Content_Length": str(len(packed) - 9)}) == b""
 
 
-def test_bytes_are_taken_as_they_arrive_and_given_back_at_the_end(monkeypatch):
-    monkeypatch.setattr(http_body, "_PIECE_BYTES", 10)
+def test_bytes_are_taken_as_they_arrive_and_given_back_at_the_end():
     budget = ByteBudget(100)
     with body_of(b"a" * 60, budget, Content_Length="60") as first:
         first.receive()

@@ -53,6 +53,18 @@ def test_outcomes_follow_from_the_named_answer_or_from_the_latest_before(experim
     }
 
 
+def test_events_have_whole_seconds(experiment, shown, done):
+    second = 1 / 3600
+    exposures = [shown(1 + 0.7 * second, "u", "r1"), shown(1 + 0.7 * second, "v", "r2")]
+    outcomes = [done(1, "click", "u", "r1"), done(1, "click", "v"), done(1 - second, "purchase", "u", "r1")]
+    found = observe(experiment, exposures, outcomes)
+    assert {user: row[:4] for user, row in rows(found).items()} == {
+        "u": ("stable", 1, 1, False),
+        "v": ("stable", 1, 1, False),
+    }
+    assert found.notes == ("Not counted: 1 outcome before the answer or the user's first one.",)
+
+
 def test_the_window_is_that_of_the_configuration(judged_by, shown, done):
     outcomes = [done(3, "purchase", "u", revenue=1.0)]
     for hours, bought in ((1.9, False), (2.0, True)):

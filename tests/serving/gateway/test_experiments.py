@@ -139,6 +139,12 @@ def test_files_change_while_it_runs(make_shop, experiment, paths, tmp_path):
     answer = shop.recommend(user_id=users["canary"], page="home")
     assert answer["arm"] == "stable"
     assert answer["items"][0]["item_id"] == "i8"
+    # What nobody asks for any more is no version of which one says that it grows old.
+    assert shop.value("gateway_model_version", model="toy", label="canary") == 7
+    shop.run(shop.gateway.look())
+    for series in ("gateway_model_version", "gateway_model_version_timestamp_seconds"):
+        assert shop.value(series, model="toy", label="canary") is None
+        assert shop.value(series, model="toy", label="stable")
 
 
 @pytest.mark.parametrize("change", ["name: [", "name: other\n"])

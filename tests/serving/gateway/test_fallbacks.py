@@ -45,6 +45,8 @@ def test_a_new_user_is_answered_by_the_rules_without_the_model(with_rules, model
     assert answer["items"][0] == {"item_id": "i9", "score": None, "position": 1, "reasons": ["hello"]}
     assert {"name": "hello", "kind": "fallback", "items": 2} in answer["rules"]
     assert len(model.calls) == asked
+    assert shop.value("gateway_answers_total", arm="all", source="rules") == 1
+    assert shop.value("gateway_answers_total", arm="all", source="fallback") is None
     click(shop)
     assert shop.recommend(user_id="u1", page="home")["fallback"] is None
     assert shop.recommend(user_id="u2", page="cart")["fallback"] is None
@@ -141,6 +143,9 @@ def test_forbidden_items_are_in_no_fallback(with_rules, model, tmp_path):
     assert shop.ids(user_id="u1", top=2) == ["i1", "i2"]
     forbidden.write_text('{"item_id": "i0"}\n{"item_id": "i5"}\n', encoding="utf-8")
     assert shop.ids(user_id="u1", page="cart", top=5) == ["i1", "i2", "i3", "i4", "i6"]
+    # Whatever came from the model or in its place: ten to choose from in each of three answers.
+    assert shop.value("gateway_items_ranked_total") == 30
+    assert shop.value("gateway_items_rejected_total", rule="forbidden") == 1 + 1 + 2
 
 
 def test_a_review_decision_changes_the_next_answer(with_rules, tmp_path):

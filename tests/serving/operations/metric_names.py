@@ -37,7 +37,7 @@ OTHERS = {"up": set(), "ALERTS": {"alertname", "alertstate", "severity"}}
 VALUES = {
     "route": {*asgi.CALLS, asgi.HEALTH, asgi.READY, asgi.METRICS, asgi.OPENAPI, asgi.OTHER},
     "status": {str(number) for number in range(200, 600)},
-    "source": {answered._MODEL, answered._FALLBACK},
+    "source": {answered._MODEL, answered._CONTROL, answered._RULES, answered._FALLBACK},
     "reason": {gateway.WELCOME, gateway.CONTROL, *models.MODEL_REASONS},
     "result": {log_writer.WRITTEN, log_writer.DROPPED},
 }

@@ -67,7 +67,7 @@ def watched(shop):
         return {
             "pages": [gateway.page],
             "requests": f'gateway_answers_total{{arm="{arm}"}}',
-            "errors": f'gateway_answers_total{{arm="{arm}",source!="model"}}',
+            "errors": f'gateway_answers_total{{arm="{arm}",source!="model",source!="rules"}}',
             "latency": f'gateway_seconds{{arm="{arm}"}}',
         }
 

@@ -35,6 +35,20 @@ def test_a_limit_cuts_the_answer(engine, ranking, shopper):
     assert answer.item_ids == ["tea", "matcha"]
 
 
+def test_what_a_request_excludes_takes_no_place_and_fires_no_rule(engine, ranking, shopper):
+    text = (
+        "lists: {popular: [book, mug, pot, wine]}\nrules:\n"
+        "  - {name: ahead, kind: pin, item: knife, position: 1}\n"
+        "  - {name: one_each, kind: cap, by: brand, at_most: 1, within: 3}\n"
+        "  - {name: fill, kind: fallback, on: too_few, least: 4, list: popular}\n"
+    )
+    answer = answered(engine, text, ranking, shopper(), "tea matcha", exclude=["knife", "tea", "book", "no such item"])
+    assert answer.item_ids == ["matcha", "mug", "wine", "pot"]
+    assert fired(answer) == {"fill": ("mug", "wine", "pot")}
+    assert answer.ranked == 2 + 4
+    assert answered(engine, text, ranking, shopper(), "tea matcha").item_ids[0] == "knife"
+
+
 @pytest.mark.parametrize(
     ("scores", "says"),
     [

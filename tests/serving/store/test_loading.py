@@ -70,7 +70,10 @@ def test_raw_tables_are_loaded_and_what_is_left_out_is_said(folder, capsys):
     assert run("forget", "--url", url, "--user", "u1") == 0
     assert store.recent("u1") == [] and store.profile("u1") is None and store.recent("u2")
     assert run("forget", "--url", url, "--user", "u1") == 0
-    assert capsys.readouterr().out.splitlines()[-2:] == ["u1: everything is erased", "u1: nothing was there"]
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "u1: everything is erased",
+        "u1: nothing was there; a user who was loaded with --privacy is found with it and the same --key-file",
+    ]
 
 
 def test_with_privacy_no_raw_id_and_no_address_is_stored(folder, capsys):
@@ -86,6 +89,8 @@ def test_with_privacy_no_raw_id_and_no_address_is_stored(folder, capsys):
     assert profile.free_text == "call [phone]" and profile.queries[0].text == "lamp for [email]"
     on_disk = b"".join(file.read_bytes() for file in folder.glob("private.db*"))
     assert not any(secret in on_disk for secret in (b"u1", b"u2", b"example.org", b"13812345678"))
+    assert run("forget", "--url", url, "--user", "u1") == 0  # by the raw id, which is nowhere
+    assert "nothing was there; a user who" in capsys.readouterr().out
     assert run("forget", "--url", url, "--user", "u1", *protected) == 0
     assert capsys.readouterr().out.splitlines()[-1] == f"{name('u1')}: everything is erased"
     assert store.recent(name("u1")) == []
