@@ -60,6 +60,7 @@ CANDIDATES, EVENTS, USERS, CLIENTS = 100, 50, 64, 16
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 CATALOGUES = (10_000, 100_000, 1_000_000)
 DAY = 86400
+_ACROSS = 4  # parts of a plot next to each other
 
 Line = dict[str, Any]
 
@@ -300,24 +301,33 @@ def _judged(case: str, **found: tuple[float, str, float]) -> Line:
 
 
 def plot(lines: Sequence[Line], out: str) -> None:
-    """Draws latencies and rates."""
+    """Draws latencies, rates, and memory over hot swaps."""
     import matplotlib
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
     bars: list[tuple[str, dict[str, float]]] = []
+    memory: list[float] = []
     for line in lines:
         if "ms" in line:
-            of = f", {line['items']:,} items" if "items" in line else ""
-            bars.append((f"milliseconds, 1 client{of}", line["ms"]))
+            of = f"recommend, {line['items']:,} items" if "items" in line else "rank"
+            bars.append((f"{of}: ms, 1 client", line["ms"]))
         if "rate" in line:
             best = {"in process": max(line["in_process"].values())} if "in_process" in line else {}
-            bars.append((f"requests a second, {CLIENTS} clients", {**line["rate"], **best}))
+            bars.append((f"rank: a second, {CLIENTS} clients", {**line["rate"], **best}))
+        memory = line.get("memory_mb", memory)
+    parts = len(bars) + bool(memory)
+    rows = -(-parts // _ACROSS)
+    figure = Figure(figsize=(3.2 * min(parts, _ACROSS), 2.8 * rows), layout="constrained")
     for place, (title, values) in enumerate(bars, 1):
-        axes = figure.add_subplot(1, len(bars), place)
-        axes.bar(list(values), list(values.values()))
+        axes = figure.add_subplot(rows, min(parts, _ACROSS), place)
+        axes.bar_label(axes.bar(list(values), list(values.values())), fmt="{:.3g}", fontsize="small")
+        axes.margins(y=0.15)
         axes.set_title(title, fontsize="medium")
-        axes.tick_params(axis="x", labelrotation=20)
+    if memory:
+        axes = figure.add_subplot(rows, min(parts, _ACROSS), parts)
+        axes.plot(range(1, len(memory) + 1), memory)
+        axes.set_ylim(bottom=0)
+        axes.set_title("memory in MB over hot swaps", fontsize="medium")
     with matplotlib.rc_context({"svg.fonttype": "none"}):
         figure.savefig(out)
 

@@ -8,7 +8,8 @@ Cases:
 * `swaps`: 50 hot swaps under 16 clients; none of at least 20,000 requests may fail.
 * `replicas`: two servers behind one client of 16 threads, one of them killed; no request may fail.
 * `versions`: newer versions that are corrupt, half copied or empty; the old one must go on serving, and the status must
-  say why.
+  say why. Then one that serves and is deleted; the old one must serve again. (One with other signatures is refused by
+  `serving.release stage`; the server itself takes it, as TensorFlow Serving does.)
 * `mutations`: 20,000 requests over gRPC and REST, bytes changed at random; the server must stay, answer each in time,
   never as its own failure, and with no path of the file system.
 * `overload`: ten times what the server takes, with a queue of 16 batches; what is too much must be refused at once, and
@@ -143,7 +144,15 @@ def versions(setting: Setting) -> Line:
             found[name] = {"serves": answer.version, "code": code, "said": bool(message)}
             found[name]["same"] = answer.item_ids == before.item_ids
             shutil.rmtree(setting.base / str(number))
-    well = all(one["serves"] == 1 and one["code"] and one["said"] and one["same"] for one in found.values())
+        shutil.copytree(good, setting.work / "coming")
+        (setting.work / "coming").rename(setting.base / "9")
+        wait_until(lambda: _status(client, 9)[0] == "AVAILABLE")
+        shutil.rmtree(setting.base / "9")
+        wait_until(lambda: _status(client, 9)[0] == "END")
+        answer = client.recommend(Request(user_id="u1"))
+        found["deleted"] = {"serves": answer.version, "same": answer.item_ids == before.item_ids}
+    well = all(one["serves"] == 1 and one["same"] for one in found.values())
+    well &= all(one["code"] and one["said"] for name, one in found.items() if name != "deleted")
     return _line("versions", well, **found)
 
 
