@@ -131,7 +131,9 @@ def versions(setting: Setting) -> Line:
     def empty(folder: pathlib.Path) -> None:
         (folder / "saved_model.pb").unlink()
 
-    with setting.server("--file_system_poll_wait_seconds=1") as server, Client(server.address, NAME) as client:
+    # By default each is tried six times, a minute apart, before the status has its end.
+    flags = ("--file_system_poll_wait_seconds=1", "--max_num_load_retries=1", "--load_retry_interval_micros=1000000")
+    with setting.server(*flags) as server, Client(server.address, NAME) as client:
         before = client.recommend(Request(user_id="u1"))
         for number, (name, spoil) in enumerate({"corrupt": cut, "half copied": half, "empty": empty}.items(), 2):
             hidden = setting.work / "coming"
