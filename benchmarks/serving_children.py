@@ -13,6 +13,7 @@ REQUESTS is a file that `write_requests` wrote. Each first says `{"ready": …}`
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import http.client
 import json
 import os
@@ -123,16 +124,24 @@ def stacked(requests: Sequence[bytes]) -> tuple[str, dict[str, np.ndarray]]:
 
 
 def floor(folder: str, requests: str) -> Callable[..., Any]:
-    """Seconds of `calls` calls of the signature with `batch` of the requests, by a Session or a loaded function."""
+    """Seconds of `calls` calls of the signature with `batch` of the requests.
+
+    `way` is `session`, `session_alone` (its ops share no threads) or `function`, a loaded one.
+    """
     import tensorflow as tf
     import tensorflow_text  # noqa: F401 (its ops are in the graph)
 
     every = read_requests(pathlib.Path(requests))
-    graph = tf.Graph()
-    with graph.as_default():
-        session = tf.compat.v1.Session(graph=graph)
-        meta = tf.compat.v1.saved_model.load(session, ["serve"], folder)
     loaded = tf.saved_model.load(folder)
+
+    @functools.cache
+    def session_of(way: str) -> tuple[Any, Any]:
+        threads = 1 if way == "session_alone" else 0
+        graph = tf.Graph()
+        with graph.as_default():
+            config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=threads)
+            session = tf.compat.v1.Session(graph=graph, config=config)
+            return session, tf.compat.v1.saved_model.load(session, ["serve"], folder)
 
     def prepared(way: str, batch: int) -> Callable[[], Any]:
         signature, arrays = stacked((every * (1 + batch // len(every)))[:batch])
@@ -140,10 +149,11 @@ def floor(folder: str, requests: str) -> Callable[..., Any]:
             function = loaded.signatures[signature]
             tensors = {name: tf.constant(array) for name, array in arrays.items()}
             return lambda: {name: value.numpy() for name, value in function(**tensors).items()}
+        session, meta = session_of(way)
         infos = meta.signature_def[signature]
         names = list(arrays)
-        feeds = [graph.get_tensor_by_name(infos.inputs[name].name) for name in names]
-        fetches = [graph.get_tensor_by_name(info.name) for info in infos.outputs.values()]
+        feeds = [session.graph.get_tensor_by_name(infos.inputs[name].name) for name in names]
+        fetches = [session.graph.get_tensor_by_name(info.name) for info in infos.outputs.values()]
         call = session.make_callable(fetches, feeds)
         values = [arrays[name] for name in names]
         return lambda: call(*values)
