@@ -22,6 +22,7 @@ from serving.profile_tags import ProfileTags
 from serving.raw_features import as_specified, everything
 from serving.suggestions import SuggestionTable
 
+_LISTS = (contract.EXCLUDE_ITEM_IDS, contract.EXCLUDE_COUNT, contract.ALLOW_ITEM_IDS, contract.ALLOW_COUNT)
 _DTYPES = {"string": tf.string, "int64": tf.int64, "float": tf.float32}
 
 
@@ -82,7 +83,7 @@ class CatalogueServable(tf.Module):
         super().__init__(name="catalogue_servable")
         # The graphs capture the model's variables; the Keras objects themselves stay out of the SavedModel, which would
         # trace every layer's call once more.
-        self._untracked = types.SimpleNamespace(model=model)
+        self._untracked = types.SimpleNamespace(model=model, shared={})
         self._weights = list(model.weights if weights is None else weights)
         self.item_vectors = model.kept_vectors
         self.transform = transform
@@ -139,18 +140,22 @@ class CatalogueServable(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=contract.EXAMPLES)])
         def serving_default(examples: tf.Tensor) -> dict[str, tf.Tensor]:
             parsed = tf.io.parse_example(examples, self._raw_spec)
-            return self._score(parsed)
+            return self._shared(self._score, parsed)
 
         return serving_default.get_concrete_function()
 
     def _rank(self, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self._score(self._raw(inputs, keep_query=True))
+        return self._shared(self._score, self._raw(inputs, keep_query=True))
 
     def _recommend(self, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self._retrieve(inputs, keep_query=False)
+        return self._best(inputs, keep_query=False)
 
     def _search(self, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self._retrieve(inputs, keep_query=True)
+        return self._best(inputs, keep_query=True)
+
+    def _best(self, inputs: Mapping[str, tf.Tensor], keep_query: bool) -> dict[str, tf.Tensor]:
+        lists = {name: inputs[name] for name in _LISTS}
+        return self._shared(self._retrieve, self._raw(inputs, keep_query), lists)
 
     def _profile(self, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         state = self._state(self._raw(inputs, keep_query=True))
@@ -175,6 +180,18 @@ class CatalogueServable(tf.Module):
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
+    def _shared(self, part: Callable[..., dict[str, tf.Tensor]], *args: Mapping[str, Any]) -> dict[str, tf.Tensor]:
+        """What a part answers, as a call of the one graph that all signatures have of it.
+
+        A graph of the whole model is most of the time of an export, and of the SavedModel where weights are few.
+        """
+        function = self._untracked.shared.get(part.__name__)
+        if function is None:
+            specs = [{name: _any_batch(value) for name, value in values.items()} for values in args]
+            function = tf.function(part, input_signature=specs)
+            self._untracked.shared[part.__name__] = function
+        return function(*args)
+
     def _score(self, raw: Mapping[str, Any]) -> dict[str, tf.Tensor]:
         inputs = dense_inputs(self.transform(dict(raw)), self._title_length)
         scores = self._untracked.model(inputs, training=False)
@@ -189,16 +206,16 @@ class CatalogueServable(tf.Module):
         inputs = dense_inputs(self.transform(dict(raw)), self._title_length)
         return self._untracked.model.encode_user(inputs, training=False)
 
-    def _retrieve(self, inputs: Mapping[str, tf.Tensor], keep_query: bool) -> dict[str, tf.Tensor]:
-        state = self._state(self._raw(inputs, keep_query))
+    def _retrieve(self, raw: Mapping[str, Any], lists: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        state = self._state(raw)
         # Every pass over a large catalogue counts: lists that a request leaves empty make none.
         scores = self._untracked.model.all_scores(state) + self.withheld
-        excluded = self._named(inputs[contract.EXCLUDE_ITEM_IDS], inputs[contract.EXCLUDE_COUNT])
+        excluded = self._named(lists[contract.EXCLUDE_ITEM_IDS], lists[contract.EXCLUDE_COUNT])
         scores = tf.tensor_scatter_nd_update(scores, excluded, tf.fill(tf.shape(excluded)[:1], -float("inf")))
-        count = inputs[contract.ALLOW_COUNT]
+        count = lists[contract.ALLOW_COUNT]
 
         def allowed() -> tf.Tensor:
-            named = self._named(inputs[contract.ALLOW_ITEM_IDS], count)
+            named = self._named(lists[contract.ALLOW_ITEM_IDS], count)
             others = scores + tf.where(count == 0, 0.0, -float("inf"))[:, tf.newaxis]
             return tf.tensor_scatter_nd_update(others, named, tf.gather_nd(scores, named))
 
@@ -243,6 +260,13 @@ class CatalogueServable(tf.Module):
             for name in (features.CANDIDATE_ITEM_IDS, features.CANDIDATE_TEXT):
                 raw[name] = everything(tf.zeros_like(ids[:, :1]))
         return raw
+
+
+def _any_batch(value: tf.Tensor | tf.SparseTensor) -> tf.TypeSpec:
+    """The spec of a value with any number of rows, and of columns where it is a rectangle of ids or sparse."""
+    if isinstance(value, tf.SparseTensor):
+        return tf.SparseTensorSpec([None] * value.shape.rank, value.dtype)
+    return tf.TensorSpec([None, *value.shape[1:]], value.dtype)
 
 
 def withheld(listed: Sequence[bool] | np.ndarray) -> np.ndarray:

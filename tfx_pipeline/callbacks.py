@@ -72,6 +72,14 @@ class Validation(tf.keras.callbacks.Callback, abc.ABC):
         )
 
 
+def traced_once(function: Callable[[Any], Any], batches: tf.data.Dataset) -> Callable[[Any], Any]:
+    """A graph of a function of inputs that takes those of all batches of a dataset, whatever their shapes.
+
+    Traced for the shapes of each batch, until it is general enough, a model takes several times its time.
+    """
+    return tf.function(function, input_signature=[batches.element_spec[0]])
+
+
 class CatalogueRanking(Validation):
     """A `Validation` that ranks the whole catalogue.
 
@@ -147,7 +155,7 @@ class CatalogueRanking(Validation):
     def _raw(self, inputs: dict[str, tf.Tensor], labels: tf.Tensor) -> tuple[np.ndarray, ...]:
         if self._function is None:
             model = self.model
-            self._function = tf.function(lambda batch: _raw_scores(model, batch), reduce_retracing=True)
+            self._function = traced_once(lambda batch: _raw_scores(model, batch), self._decisions)
         scores, repeated, habits = self._function(inputs)
         rows = tf.cast(inputs[features.CANDIDATE_ITEMS_XF], tf.int32) - features.FIRST_KNOWN_ID
         # An item that may not be recommended has no probability that a calibration could raise.

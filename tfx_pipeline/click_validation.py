@@ -10,7 +10,7 @@ import tensorflow as tf
 from models import features
 from models.candidate_model import CandidateModel
 from models.click_metrics import CLICK_METRICS, ClickMetrics
-from tfx_pipeline.callbacks import Validation
+from tfx_pipeline.callbacks import Validation, traced_once
 
 
 class ClickValidation(Validation):
@@ -33,7 +33,7 @@ class ClickValidation(Validation):
         if model.learns_text:
             model.refresh_item_text()
         if self._function is None:
-            self._function = tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
+            self._function = traced_once(lambda batch: model(batch, training=False), self._decisions)
         if model.platt is not None:
             model.platt.log_temperature.assign(0.0)
             model.platt.offset.assign(0.0)

@@ -34,15 +34,12 @@ def held_out():
     """40 batches of 25 decisions with 1 to 6 candidates, clicked with the probability of the true logit."""
     rng = np.random.default_rng(0)
     logits = rng.normal(-1, 1, 50).astype(np.float32)
-    batches = []
-    for batch in range(40):
-        items = rng.integers(0, 50, [25, 6])
-        labels = (rng.random([25, 6]) < 1 / (1 + np.exp(-logits[items]))).astype(np.float32)
-        labels[np.arange(6)[None, :] >= rng.integers(1, 7, 25)[:, None]] = -1
-        users = rng.integers(0, 100, 25) + batch % 2
-        inputs = {features.CANDIDATE_ITEMS_XF: tf.constant(items), features.USER_KEY_XF: tf.constant(users)}
-        batches.append((inputs, tf.constant(labels)))
-    return logits, batches
+    items = rng.integers(0, 50, [1000, 6])
+    labels = (rng.random([1000, 6]) < 1 / (1 + np.exp(-logits[items]))).astype(np.float32)
+    labels[np.arange(6)[None, :] >= rng.integers(1, 7, 1000)[:, None]] = -1
+    users = rng.integers(0, 100, 1000)
+    inputs = {features.CANDIDATE_ITEMS_XF: items, features.USER_KEY_XF: users}
+    return logits, tf.data.Dataset.from_tensor_slices((inputs, labels)).batch(25)
 
 
 def test_probabilities_are_calibrated_then_measured(held_out):

@@ -22,7 +22,7 @@ from serving.warmup import write_warmup
 from tfx_pipeline import settings as settings_module
 from tfx_pipeline import trainer
 from tfx_pipeline.averaging import averaged
-from tfx_pipeline.callbacks import CheckpointKeeper
+from tfx_pipeline.callbacks import CheckpointKeeper, traced_once
 from tfx_pipeline.optimizer import make_optimizer
 from tfx_pipeline.settings import Settings
 from tfx_pipeline.tagging import inputs
@@ -182,7 +182,7 @@ class TagScoring(tf.keras.callbacks.Callback):
         """Sets the thresholds of the model as it stands, and measures it."""
         if self._function is None:
             model = self.model
-            self._function = tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
+            self._function = traced_once(lambda batch: model(batch, training=False), self._texts)
         probability, true = [], []
         words, sentiment = ClassCounts(), ClassCounts()
         names = np.array([*text_words.WORD_LABELS, text_words.OUTSIDE])  # the last one for -1, no word
