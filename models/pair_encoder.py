@@ -9,9 +9,7 @@ import tensorflow as tf
 from transformers import BertConfig, TFAutoModelForSequenceClassification
 
 from models import perturbation, wordpiece
-from models.options import TextEncoderOptions
-
-_FINE_TUNING = ("frozen", "top_n", "full")
+from models.options import PAIR_FINE_TUNING, TextEncoderOptions
 
 
 class PairEncoder(tf.keras.Model):
@@ -56,8 +54,8 @@ class PairEncoder(tf.keras.Model):
         super().__init__(**kwargs)
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1), not {dropout}.")
-        if fine_tuning not in _FINE_TUNING:
-            raise ValueError(f"fine_tuning must be one of {', '.join(_FINE_TUNING)}, not {fine_tuning!r}.")
+        if fine_tuning not in PAIR_FINE_TUNING:
+            raise ValueError(f"fine_tuning must be one of {', '.join(PAIR_FINE_TUNING)}, not {fine_tuning!r}.")
         config = BertConfig.from_dict({**bert_config, "num_labels": 1, "classifier_dropout": dropout})
         if fine_tuning == "top_n" and not 0 < top_n <= config.num_hidden_layers:
             raise ValueError(

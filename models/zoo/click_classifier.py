@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from models.options import LossOptions, ModelOptions, TextEncoderOptions, number
+from models.options import PAIR_FINE_TUNING, LossOptions, ModelOptions, TextEncoderOptions, number
 from models.registry import Entry
 from models.sizes import Sizes
 
@@ -56,6 +56,11 @@ class ClickClassifierOptions(ModelOptions):
         if self.use_slate and not self.use_evidence:
             raise ValueError("`model.use_slate` is true; expected `model.use_evidence: true`, which reads it.")
         self.text_encoder.check()
+        if self.use_text and self.text_encoder.trainable not in PAIR_FINE_TUNING:
+            raise ValueError(
+                f"`model.text_encoder.trainable` is {self.text_encoder.trainable!r}; expected one of "
+                f"{', '.join(PAIR_FINE_TUNING)} for a classifier of pairs of texts."
+            )
 
     @property
     def text_encoders(self) -> dict[str, TextEncoderOptions]:

@@ -6,7 +6,10 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models import registry
 from models.catalogue_sampler import CatalogueSampler
+from models.options import SAMPLED_ITEMS, LossOptions
+from models.sizes import Sizes
 
 ITEMS = 9
 EVENTS = np.array([0, 1, 3, 0, 80, 15, 2, 0, 7])
@@ -28,12 +31,17 @@ def test_the_mean_of_the_corrected_sums_is_the_sum_over_the_catalogue(power):
     tf.keras.utils.set_random_seed(0)
     sampler, scores = make(4, power), np.random.default_rng(0).normal(0, 1, ITEMS)
     own = [4, 7]  # counted for certain
+
+    @tf.function
+    def draw():
+        sample = sampler(tf.constant([[own[0]]]), tf.constant([[own[1]]]))
+        mine = tf.reduce_any(sample.rows[:, tf.newaxis] == own, 1)
+        return sample.rows, sample.corrections(tf.cast(mine, tf.float32)[tf.newaxis])[0]
+
     found = []
     for _ in range(800):
-        sample = sampler(tf.constant([[own[0]]]), tf.constant([[own[1]]]))
-        rows = sample.rows.numpy()
-        mine = np.isin(rows, own)[np.newaxis].astype(np.float32)
-        found.append(np.exp(scores[rows] + sample.corrections(tf.constant(mine)).numpy()[0]).sum())
+        rows, corrections = draw()
+        found.append(np.exp(scores[rows.numpy()] + corrections.numpy()).sum())
     expected = np.exp(scores[ALLOWED > 0]).sum()
     error = np.std(found) / np.sqrt(len(found))
     assert abs(np.mean(found) - expected) < 4 * error
@@ -91,3 +99,22 @@ def test_probabilities_keep_their_precision_under_a_mixed_policy(tools, policy):
 def test_no_samples_are_refused():
     with pytest.raises(ValueError, match="at least 1, not 0"):
         CatalogueSampler(ITEMS, 0)
+
+
+@pytest.mark.parametrize(
+    ("given", "items", "drawn"),
+    [
+        ({}, 50_000, 0),
+        ({}, 50_001, SAMPLED_ITEMS),
+        ({"full_softmax_items": 8}, 9, SAMPLED_ITEMS),
+        ({"full_softmax_items": 9}, 9, 0),
+        ({"full_softmax_items": 8, "sampled_items": 3}, 9, 3),
+        ({"full_softmax_items": 8, "label_smoothing": 0.1}, 9, 0),
+    ],
+)
+def test_a_sample_takes_over_where_a_catalogue_is_large(given, items, drawn):
+    small = {"dimension": 4, "max_history": 2, "slice_length": 2, "code_dimension": 2}
+    entry = registry.entry("slice_ranker")
+    sizes = Sizes(items, 4, 3, 3, 4, 5, {}, 50, (0, 1, 2, 3, 4), 2, 2)
+    model = entry.build(entry.options(**small), sizes, LossOptions(**given))
+    assert model.config.sampled_items == drawn

@@ -78,6 +78,10 @@ CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
             {"model": {"text_encoder": {"trainable": "top_n", "top_n": 3}}},
             r"`model\.text_encoder\.top_n` is 3 and `model\.text_encoder\.layers` 2; expected no more than there are",
         ),
+        (
+            {"model": {"entry": "click_classifier", "text_encoder": {"trainable": "lora"}}, "train": CLICKS},
+            r"`model\.text_encoder\.trainable` is 'lora'; expected one of frozen, top_n, full",
+        ),
         ({"train": {"losses": {"catalogue": 0}}}, r"`train\.losses` has no weight for catalogue, listwise or binary"),
         ({"decisions": {"profile_text": {"max_items": -1}}}, r"max_items` is -1; expected a number from 0"),
         ({"train": {"losses": {"sampled_items": 9, "label_smoothing": 0.1}}}, r"to be 0 with `sampled_items`"),
