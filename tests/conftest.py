@@ -12,11 +12,11 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("without a clock")
 
-#: Folder whose tests share the run of a pipeline, and files that take a minute or more: the slowest first, so that no
-#: process waits for one of them at the end.
-END_TO_END = "tests/e2e/"
+#: Folders whose tests share what takes long to make: the run of a pipeline, fitted models, their exports.
+TOGETHER = ("tests/e2e/", "tests/serving/refresh_catalogue/", "tests/tfx_pipeline/tagging/")
+#: Those, and files that take a minute or more: the slowest first, so that no process waits for one of them at the end.
 SLOWEST = (
-    END_TO_END,
+    *TOGETHER,
     "tests/tfx_pipeline/test_trainer.py",
     "tests/models/test_ranker_switches.py",
     "tests/tfx_pipeline/test_preprocessing.py",
@@ -26,7 +26,7 @@ assert all((pathlib.Path(__file__).parents[1] / name).exists() for name in SLOWE
 
 @pytest.hookimpl(optionalhook=True)  # without pytest-xdist nobody asks
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Hands out files whole (`--dist loadfile`), and what is end to end as if it were one."""
+    """Hands out files whole (`--dist loadfile`), and folders of `TOGETHER` as if they were one."""
     from xdist.scheduler import LoadFileScheduling
 
     class Scheduler(LoadFileScheduling):
@@ -44,4 +44,4 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _group(nodeid: str) -> str:
     name = nodeid.partition("::")[0]
-    return END_TO_END if name.startswith(END_TO_END) else name
+    return next((folder for folder in TOGETHER if name.startswith(folder)), name)

@@ -44,7 +44,7 @@ def test_sasrec_is_asked_for_as_many_targets_as_the_other(tmp_path, monkeypatch)
     assert labels.shape == [3, 1]
 
 
-@pytest.mark.parametrize("sampled", [0, 7])
+@pytest.mark.parametrize("sampled", [pytest.param(0, marks=pytest.mark.long), 7])
 def test_the_flagship_takes_a_step(sampled):
     found = training_case.slice_ranker(history=3, items=40, sampled=sampled, warm_up=1, steps=1)
     assert found["step_ms"] > 0 and np.isfinite(found["loss"])

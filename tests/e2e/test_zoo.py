@@ -26,6 +26,7 @@ ENTRIES = [name for name in OTHERS if registry.entry(name).task == "ranking"]
 #: Of those whose model is of the same class as another's; what is their own is tested in tests/models.
 ALIKE = {"gru4rec", "bert4rec", "popularity", "personal_frequency"}
 CLICKS = [name for name in OTHERS if registry.entry(name).task == "click"]
+SMALL_BERT = {"hidden_size": 16, "layers": 1, "heads": 2, "intermediate_size": 16}
 SHORT = {"epochs": 1, "batch_size": 64, "validation_decisions": 50}
 MOMENT = 1_711_000_000
 
@@ -33,7 +34,10 @@ MOMENT = 1_711_000_000
 def _settings(tiny, name):
     own = settings_lib.load(tiny.folder / "tiny.yaml")
     other = settings_lib.load(tiny.folder / "tiny.yaml", name)
-    return dataclasses.replace(own, model=other.model, train=dataclasses.replace(other.train, **SHORT))
+    model = other.model
+    if hasattr(model, "text_encoder"):
+        model = dataclasses.replace(model, text_encoder=dataclasses.replace(model.text_encoder, **SMALL_BERT))
+    return dataclasses.replace(own, model=model, train=dataclasses.replace(other.train, **SHORT))
 
 
 @pytest.fixture
@@ -123,7 +127,7 @@ def test_an_entry_that_tells_clicks_is_fitted_exported_and_asked(tiny, name, tmp
     splits = [f"{run['transformed_examples']}/Split-{split}/*" for split in ("train", "eval", "catalogue")]
     data = trainer.split_files(splits[:1], splits[1:], run["transform_graph"])
     settings = _settings(tiny, name)
-    enough = dataclasses.replace(settings.train, epochs=3, batch_size=32, validation_decisions=300)
+    enough = dataclasses.replace(settings.train, epochs=5, batch_size=32, validation_decisions=300)
     settings = dataclasses.replace(settings, train=enough)
     fitted = trainer.fit(settings, data, log_dir=str(tmp_path / "logs"), checkpoints=str(tmp_path / "checkpoints"))
     assert 0.55 < fitted.run["metrics"]["pooled_auc"] < 1 and 0 < fitted.run["metrics"]["log_loss"] < 1
@@ -151,16 +155,16 @@ def test_an_entry_that_tells_clicks_is_fitted_exported_and_asked(tiny, name, tmp
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", CLICKS)
-def test_an_entry_that_tells_clicks_goes_through_the_pipeline_and_answers(tiny, name):
-    own = yaml.safe_load((tiny.folder / "tiny.yaml").read_text(encoding="utf-8"))
+def test_an_entry_that_tells_clicks_goes_through_the_pipeline_and_answers(tiny_shop, name):
+    own = yaml.safe_load((tiny_shop.folder / "tiny.yaml").read_text(encoding="utf-8"))
     evaluate = {"metrics": ["pooled_auc", "log_loss", "ece", "gauc", "ndcg@10"], "max_drop": {"log_loss": 0.1}}
     decisions = {"negatives": 0, "keep_unlabelled": True}
     evaluate |= {"thresholds": {"pooled_auc": 0.52, "log_loss": 0.6, "ndcg@10": 0.1}}
     own["models"] = {name: {"train": {"epochs": 2}, "evaluate": evaluate, "decisions": decisions}}
-    config = tiny.folder / "clicks.yaml"
+    config = tiny_shop.folder / "clicks.yaml"
     config.write_text(yaml.safe_dump(own), encoding="utf-8")
-    printed = tiny.run(PIPELINE_CONFIG=str(config), PIPELINE_ENTRY=name)
-    serving = tiny.folder / "runs" / f"tiny_{name}" / "serving" / "ranker"
+    printed = tiny_shop.run(PIPELINE_CONFIG=str(config), PIPELINE_ENTRY=name)
+    serving = tiny_shop.folder / "runs" / f"tiny_{name}" / "serving" / "ranker"
     assert list(serving.glob("[0-9]*/saved_model.pb")), printed
     with ServerProcess(pathlib.Path(serving), "ranker") as server, Client(server.address, "ranker", CONTEXT) as client:
         request = Request(candidates=["a", "b"], candidate_text=["waterproof boots", "green tea"])
@@ -191,14 +195,14 @@ def test_a_tagger_goes_through_the_pipeline_and_answers(tiny_shop):
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", ENTRIES)
-def test_an_entry_goes_through_the_pipeline_and_answers(tiny, name):
-    own = yaml.safe_load((tiny.folder / "tiny.yaml").read_text(encoding="utf-8"))
+def test_an_entry_goes_through_the_pipeline_and_answers(tiny_shop, name):
+    own = yaml.safe_load((tiny_shop.folder / "tiny.yaml").read_text(encoding="utf-8"))
     short = {key: value for key, value in SHORT.items() if key != "batch_size"}
     own["models"] = {name: {"train": short, "evaluate": {"thresholds": {"ndcg@10": 0.01}}}}
-    config = tiny.folder / "entry.yaml"
+    config = tiny_shop.folder / "entry.yaml"
     config.write_text(yaml.safe_dump(own), encoding="utf-8")
-    printed = tiny.run(PIPELINE_CONFIG=str(config), PIPELINE_ENTRY=name)
-    serving = tiny.folder / "runs" / f"tiny_{name}" / "serving" / "ranker"
+    printed = tiny_shop.run(PIPELINE_CONFIG=str(config), PIPELINE_ENTRY=name)
+    serving = tiny_shop.folder / "runs" / f"tiny_{name}" / "serving" / "ranker"
     assert list(serving.glob("[0-9]*/saved_model.pb")), printed
     with ServerProcess(pathlib.Path(serving), "ranker") as server, Client(server.address, "ranker", CONTEXT) as client:
         assert len(client.recommend(Request(user_id="nobody")).item_ids) > 50

@@ -194,7 +194,7 @@ def test_retries(tmp_path, make_manager):
     assert FakeServable.tried.count("2") == 4
 
 
-def test_hot_swap_under_load_fails_no_request(toys, toy_flags, tmp_path):
+def test_hot_swap_under_sixteen_clients_fails_no_request(toys, toy_flags, tmp_path):
     toys.put(tmp_path, 1)
     answers, failures = [], []
     stop = threading.Event()
@@ -220,7 +220,7 @@ def test_hot_swap_under_load_fails_no_request(toys, toy_flags, tmp_path):
                 except Exception as error:
                     failures.append(str(error))
 
-        threads = [threading.Thread(target=target) for target in (ask, ask, ask_rest)]
+        threads = [threading.Thread(target=target) for target in [*[ask] * 12, *[ask_rest] * 4]]
         for thread in threads:
             thread.start()
         try:

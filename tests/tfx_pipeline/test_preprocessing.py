@@ -199,7 +199,17 @@ def test_lists_of_a_history_must_be_of_the_same_length(learned):
         layer({name: value for name, value in raw.items() if not name.startswith("label")})
 
 
-def test_packaged_wordpiece_gives_the_ids_of_the_library(tmp_path):
+def test_packaged_wordpiece_gives_the_ids_of_the_library():
+    transform = settings.TransformSettings(wordpiece=wordpiece.PACKAGED_MINILM)
+    special = wordpiece.special_tokens(wordpiece.load_vocabulary(wordpiece.PACKAGED_MINILM))
+    pieces = tf.function(lambda texts: preprocessing.wordpieces(transform, texts)[0])(tf.constant(TEXTS))
+    library = BertTokenizerFast(str(wordpiece.packaged_minilm_folder() / "vocab.txt"), do_lower_case=True)
+    for found, text in zip(pieces.to_list(), TEXTS, strict=True):
+        assert [special.cls, *found, special.sep] == library(text)["input_ids"]
+
+
+@pytest.mark.long
+def test_packaged_wordpiece_goes_through_transform(tmp_path):
     rows, _ = _transform(tmp_path, wordpiece.PACKAGED_MINILM)
     library = BertTokenizerFast(str(wordpiece.packaged_minilm_folder() / "vocab.txt"), do_lower_case=True)
     for row, text in zip(rows, TEXTS, strict=False):

@@ -276,6 +276,7 @@ def test_settings_that_do_not_fit_are_one_sentence(content, message):
 DISTILLATION = {"epochs": 2, "batch_size": 26, "learning_rate": 0.0005, "relations": 0.0}
 
 
+@pytest.mark.long
 def test_two_replicas_learn_what_one_learns(teacher, files, tmp_path):
     """In another process with two logical CPUs; rates of layers too, whose weights have copies there."""
     _, folder = teacher

@@ -472,6 +472,7 @@ def test_tasks_learn_each_by_its_own_loss_and_are_measured_each_by_its_positives
     assert features.LABEL_STRENGTHS_XF not in batch
 
 
+@pytest.mark.long
 def test_half_precision_trains_in_parts_against_an_adversary_and_two_views(data, tmp_path, monkeypatch):
     half = trainer.Hardware(tf.distribute.get_strategy(), "the CPU", "mixed_float16")
     monkeypatch.setattr(trainer, "hardware_of", lambda train: half)

@@ -4,7 +4,8 @@ Each `test_NN_*.py` goes through one section of the list of what `tensorflow_mod
 are written in the list or in upstream's own tests, never taken from this server.
 
 Tests ask through the protocol, the metrics page included, so that they could be put to the real server. Those marked
-`embedded` look inside this one: at its classes, its log, the error with which it does not start.
+`embedded` look inside this one, at its classes, its log, the error with which it does not start, or say where it is
+known to differ; their words and limits are this server's own.
 """
 
 import contextlib
@@ -41,7 +42,9 @@ PREDICT, CLASSIFY, REGRESS = (f"tensorflow/serving/{method}" for method in ("pre
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "embedded: looks inside the embedded server; no test for the real one")
+    config.addinivalue_line(
+        "markers", "embedded: looks inside the embedded server or says where it differs; no test for the real one"
+    )
 
 
 def save(path, signatures, tags=(tf.saved_model.SERVING,), defaults=None):

@@ -1,6 +1,8 @@
 """Section 12: batching."""
 
 import concurrent.futures
+import statistics
+import time
 
 import numpy as np
 import pytest
@@ -219,6 +221,7 @@ def test_large_batches_are_split(batching):
         assert caller.predict_error(floats(*range(21)), signature="batch") == expected
 
 
+@pytest.mark.embedded
 def test_a_request_whose_parts_are_padded_differently(batching):
     """Its output has no one shape then; the other request of the batch is none the worse."""
     parameters = (
@@ -292,6 +295,30 @@ def test_a_full_queue(batching, wait_for):
         assert caller.rest("/v1/models/default:predict", body)[0] == 503
         for call in [running, *further]:
             assert call.exception(30).code().name in ("DEADLINE_EXCEEDED", "UNAVAILABLE")
+
+
+def test_ten_times_too_much_is_refused_at_once_and_nothing_stays_of_it(batching):
+    """One runs and two wait, of thirty callers: the others are refused before the first has its answer."""
+    parameters = (
+        "max_batch_size { value: 1 } max_enqueued_batches { value: 2 } num_batch_threads { value: 1 } "
+        "batch_timeout_micros { value: 0 } "
+    )
+    with batching(parameters) as caller:
+        request = caller.predict_request({"n": np.array([30_000])}, signature="slow")
+
+        def ask():
+            began = time.perf_counter()
+            code = caller.prediction.Predict.future(request, timeout=60).code().name
+            return code, time.perf_counter() - began
+
+        for _ in range(3):
+            found = together([ask] * 30)
+            assert {code for code, _ in found} == {"OK", "UNAVAILABLE"}
+            refused = [seconds for code, seconds in found if code == "UNAVAILABLE"]
+            assert len(refused) >= 20
+            # Whoever was refused has not waited for those who were served.
+            assert statistics.median(refused) < max(seconds for code, seconds in found if code == "OK") / 2
+            assert [ask()[0] for _ in range(3)] == ["OK"] * 3
 
 
 def test_time_over_in_the_queue(batching):

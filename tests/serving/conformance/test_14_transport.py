@@ -205,6 +205,7 @@ def test_channel_arguments_that_are_refused(serve, base):
         pass
 
 
+@pytest.mark.embedded
 def test_more_callers_than_threads_are_answered_in_turn(serve, base):
     """Where the real server refuses those that find no thread."""
     with serve(model_base_path=base, grpc_max_threads=1) as caller:

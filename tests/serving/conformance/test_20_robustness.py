@@ -5,6 +5,7 @@ All but a few put it to the server's own functions, which is quicker than throug
 
 import http.client
 import json
+import urllib.parse
 
 import grpc
 import pytest
@@ -140,6 +141,20 @@ def test_a_failure_of_the_server_itself_tells_no_secrets(standard, monkeypatch, 
     assert standard.predict_error({"x": [1.0]}) == ("INTERNAL", expected)
     assert standard.rest("/v1/models/default:predict", {"instances": [1.0]}) == (500, expected)
     assert "/secret/path" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "name", ["..", "../..", "/etc/passwd", "a/../../b", "..%2f..", "kinds/../kinds", "a\0b", "C:\\x"]
+)
+def test_a_model_whose_name_is_a_path_is_not_there(standard, name):
+    assert standard.predict_error({"x": [1.0]}, name=name) == (
+        "NOT_FOUND",
+        f"Servable not found for request: Latest({name})",
+    )
+    for spelled in (name.replace("\0", "%00"), urllib.parse.quote(name, safe="")):
+        status, _, text = standard.http(f"/v1/models/{spelled}:predict", {"instances": [1.0]})
+        assert status in (400, 404)
+        assert "root:" not in text and "/tmp" not in text
 
 
 LONG = [
