@@ -10,8 +10,9 @@ Cases:
 * `versions`: newer versions that are corrupt, half copied or empty; the old one must go on serving, and the status must
   say why. Then one that serves and is deleted; the old one must serve again. (One with other signatures is refused by
   `serving.release stage`; the server itself takes it, as TensorFlow Serving does.)
-* `mutations`: 20,000 requests over gRPC and REST to every method that takes what a user sends, bytes changed at random;
-  the server must stay, answer each in time, never as its own failure, and with no path of its files or code.
+* `mutations`: 20,000 requests over gRPC and REST to every method that takes what a user sends, with bytes changed at
+  random, or what they say of model and tensors; the server must stay, answer each in time, never as its own failure,
+  and with no path of its files or code.
 * `overload`: ten times what the server takes and more, in requests of 16 rows, with a queue of two batches; what is too
   much must be refused sooner than the rest is answered, and all must be well afterwards.
 * `refusals`: plain text on a TLS port, no client certificate, one of another authority, paths for model names, bodies
@@ -44,6 +45,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
+from tensorflow.core.example import example_pb2
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    inference_pb2,
+    input_pb2,
+    model_pb2,
+    regression_pb2,
+)
 
 from benchmarks.servable import ServableError, newest_version
 from benchmarks.serving import CLIENTS, NAME, Line, Setting, wait_until
@@ -167,6 +177,7 @@ def mutations(setting: Setting, number: int = 20_000) -> Line:
     rng = random.Random(_SEED)
     requests = read_requests(setting.requests)
     codes: collections.Counter[str] = collections.Counter()
+    reached: collections.Counter[str] = collections.Counter()
     bad: list[str] = []
     slowest = 0.0
     each = setting.calls(number // 2)
@@ -181,30 +192,50 @@ def mutations(setting: Setting, number: int = 20_000) -> Line:
 
     with ServerProcess(setting.base, NAME) as server:
         with grpc.insecure_channel(server.address) as channel:
-            # Their requests begin with the same `model_spec` as a PredictRequest.
-            calls = [channel.unary_unary(PREDICT.replace("/Predict", f"/{method}")) for method in _METHODS]
+            calls = {method: channel.unary_unary(PREDICT.replace("/Predict", f"/{method}")) for method in _METHODS}
+            others = _other_requests()
             for _ in range(each):
-                call = rng.choice(calls)
+                method = rng.choice((*_METHODS, *["Predict"] * 4))
+                content = others.get(method) or rng.choice(requests)
+                if method == "Predict" and rng.random() < 0.7:
+                    content = _misstated(rng, content)
+                else:
+                    content = _changed(rng, content)
                 began = time.perf_counter()
                 try:
-                    call(_changed(rng, rng.choice(requests)), timeout=30)
+                    calls[method](content, timeout=30)
                     code, text = "OK", ""
                 except grpc.RpcError as error:
                     code, text = error.code().name, error.details() or ""
-                # What is no PredictRequest at all is gRPC's to refuse, as INTERNAL: its server never saw it.
-                fine = code in {"OK", *_OF_CALLERS} or (code == "INTERNAL" and "deserializing" in text)
+                # What is no such message at all is gRPC's to refuse, as INTERNAL: its server never saw it.
+                unread = code == "INTERNAL" and "deserializing" in text
+                reached[method] += not unread
+                fine = code in {"OK", *_OF_CALLERS} or unread
                 judge(f"grpc {code}", text, fine, time.perf_counter() - began)
         address = server.rest_url.removeprefix("http://")
-        bodies = [_body(request) for request in requests[:8]]
+        examples = b'{"examples": [{"user_id": "anna", "history_timestamps": [1]}]}'
+        bodies = {
+            "predict": [_body(request) for request in requests[:8]],
+            "classify": [examples],
+            "regress": [examples],
+        }
         for _ in range(each):
             began = time.perf_counter()
-            path = f"/v1/models/{NAME}:{rng.choice(('predict', 'classify', 'regress'))}"
-            status, text = _post(address, path, _changed(rng, rng.choice(bodies)))
+            method = rng.choice((*bodies, "predict"))
+            status, text = _post(address, f"/v1/models/{NAME}:{method}", _changed(rng, rng.choice(bodies[method])))
             judge(f"http {status}", text, status in (200, 400, 404, 412, 501), time.perf_counter() - began)
         with Client(server.address, NAME) as client:
             alive = bool(client.recommend(Request()).item_ids)
-    well = alive and not bad and slowest < 30
-    return _line("mutations", well, requests=2 * each, codes=dict(codes), slowest_s=round(slowest, 3), bad=bad[:5])
+    well = alive and not bad and slowest < 30 and min(reached[method] for method in _METHODS) >= each / 100
+    return _line(
+        "mutations",
+        well,
+        requests=2 * each,
+        codes=dict(codes),
+        read_by_the_server=dict(reached),
+        slowest_s=round(slowest, 3),
+        bad=bad[:5],
+    )
 
 
 def overload(setting: Setting, seconds: float = 15.0) -> Line:
@@ -227,22 +258,22 @@ def overload(setting: Setting, seconds: float = 15.0) -> Line:
         load.ask(address=server.address, clients=4, seconds=2 * setting.scale)
         calm = load.ask(address=server.address, clients=4, seconds=3 * setting.scale)
         before = statistics.median(calm["seconds"])
-        found: collections.Counter[str] = collections.Counter()
+        codes: list[str] = []
         refused: list[float] = []
         served: list[float] = []
         until = time.monotonic() + max(5.0, seconds * setting.scale)
 
-        def work(place: int) -> None:
+        def work(_: int) -> None:
             with grpc.insecure_channel(server.address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
                 call = channel.unary_unary(PREDICT)
                 while time.monotonic() < until:
                     began = time.perf_counter()
                     try:
                         call(request, timeout=60)
-                        found["OK"] += 1
+                        codes.append("OK")
                         served.append(time.perf_counter() - began)
                     except grpc.RpcError as error:
-                        found[error.code().name] += 1
+                        codes.append(error.code().name)
                         refused.append(time.perf_counter() - began)
                         time.sleep(0.05)
 
@@ -251,8 +282,9 @@ def overload(setting: Setting, seconds: float = 15.0) -> Line:
         after = load.ask(address=server.address, clients=4, seconds=3 * setting.scale)
         memory = setting.resident_mb(server.pid)
     again = statistics.median(after["seconds"])
+    found = collections.Counter(codes)
     others = set(found) - {"OK"} - _TOO_MUCH
-    asked = sum(found.values()) / max(1, found["OK"])
+    asked = len(codes) / max(1, found["OK"])
     quick = bool(refused and served) and statistics.median(refused) < statistics.median(served)
     well = asked >= 10 and quick and not others and not after["failures"] and again < 2 * before
     return _line(
@@ -347,6 +379,52 @@ def _changed(rng: random.Random, content: bytes) -> bytes:
         else:
             del changed[place:]
     return bytes(changed)
+
+
+def _misstated(rng: random.Random, request: bytes) -> bytes:
+    """A PredictRequest in which something is said wrongly of the model or of an input."""
+    message = protos.PredictRequest.FromString(request)
+    name = rng.choice(sorted(message.inputs))
+    tensor = message.inputs[name]
+    kind = rng.randrange(9)
+    if kind == 0:
+        tensor.dtype = rng.randrange(30)
+    elif kind == 1:
+        tensor.tensor_shape.dim.add(size=rng.choice((-1, 0, 1, 2, 1 << 40)))
+    elif kind == 2 and tensor.tensor_shape.dim:
+        rng.choice(tensor.tensor_shape.dim).size = rng.choice((-7, 0, 1, 3, 1 << 31, 1 << 62))
+    elif kind == 3:
+        tensor.tensor_content = rng.randbytes(rng.choice((0, 1, 8, 4000)))
+    elif kind == 4:
+        tensor.string_val.append(rng.randbytes(rng.choice((0, 5, 100_000))))
+    elif kind == 5:
+        del message.inputs[name]
+    elif kind == 6:
+        message.inputs[rng.choice(("", "examples", name + "x", "\0"))].CopyFrom(tensor)
+    elif kind == 7:
+        message.model_spec.signature_name = rng.choice(("", "rank", "search", "profile", "é" * 2000, "/etc/passwd"))
+    else:
+        message.output_filter.append(rng.choice(("", "scores", name, "../..")))
+    return bytes(message.SerializeToString())
+
+
+def _other_requests() -> dict[str, bytes]:
+    """A request of each other method that takes what a user sends."""
+    feature = example_pb2.Example()
+    feature.features.feature["user_id"].bytes_list.value.append(b"anna")
+    feature.features.feature["history_timestamps"].int64_list.value.append(1_700_000_000)
+    given = input_pb2.Input(example_list=input_pb2.ExampleList(examples=[feature] * 2))
+    spec = model_pb2.ModelSpec(name=NAME)
+    task = inference_pb2.InferenceTask(model_spec=spec, method_name="tensorflow/serving/classify")
+    made = {
+        "Classify": classification_pb2.ClassificationRequest(model_spec=spec, input=given),
+        "Regress": regression_pb2.RegressionRequest(model_spec=spec, input=given),
+        "MultiInference": inference_pb2.MultiInferenceRequest(tasks=[task], input=given),
+        "GetModelMetadata": get_model_metadata_pb2.GetModelMetadataRequest(
+            model_spec=spec, metadata_field=["signature_def"]
+        ),
+    }
+    return {method: message.SerializeToString() for method, message in made.items()}
 
 
 def _body(request: bytes) -> bytes:

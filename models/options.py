@@ -143,10 +143,6 @@ class SequenceTransformerOptions(ModelOptions):
             )
 
 
-#: Items drawn for a step's softmax where a sample takes over by itself.
-SAMPLED_ITEMS = 4096
-
-
 @dataclass(frozen=True)
 class LossOptions:
     """Weights of the losses; 0 switches one off, and a model passes over those that it does not have.
@@ -159,10 +155,8 @@ class LossOptions:
       label_smoothing: of the catalogue loss.
       weighting: `fixed`, or `uncertainty`: each loss that has a weight starts with it and learns its own, by its own
         log variance (`models.uncertainty_weights`).
-      sampled_items: items drawn for each step's softmax (corrected for the drawing); 0 takes the whole catalogue, as
-        far as `full_softmax_items` says.
-      full_softmax_items: with more items than this a sample takes over by itself; not with `label_smoothing`, which
-        spreads over them all.
+      sampled_items: items drawn for each step's softmax (corrected for the drawing) where the catalogue is too large
+        for a full one; 0 takes the whole catalogue.
       task_weights: task of a model with `tasks` -> weight of its catalogue loss, times `catalogue`; 1 where it is not
         named.
     """
@@ -174,13 +168,7 @@ class LossOptions:
     label_smoothing: float = number(0.0, 0, 0.99)
     weighting: str = choice("fixed", "uncertainty")
     sampled_items: int = number(0, 0, 1e7)
-    full_softmax_items: int = number(50_000, 1, 1e9)
     task_weights: dict[str, float] = field(default_factory=dict, metadata={RANGE: (1e-3, 1e3)})
-
-    def sampled_of(self, items: int) -> int:
-        """Items drawn for a step's softmax over a catalogue of so many; 0 for all of them."""
-        takes_over = items > self.full_softmax_items and not self.sampled_items and not self.label_smoothing
-        return SAMPLED_ITEMS if takes_over else self.sampled_items
 
 
 @dataclass(frozen=True)

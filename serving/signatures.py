@@ -183,7 +183,8 @@ class CatalogueServable(tf.Module):
     def _shared(self, part: Callable[..., dict[str, tf.Tensor]], *args: Mapping[str, Any]) -> dict[str, tf.Tensor]:
         """What a part answers, as a call of the one graph that all signatures have of it.
 
-        A graph of the whole model is most of the time of an export, and of the SavedModel where weights are few.
+        A graph of the whole model is most of the time of an export, and of the SavedModel where weights are few. All
+        callers give values of the same names, types and ranks.
         """
         function = self._untracked.shared.get(part.__name__)
         if function is None:

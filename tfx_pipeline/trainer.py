@@ -248,12 +248,6 @@ def fit(
         print(f"  {settings.model.entry} passes over {', '.join(idle)}", flush=True)
     until = None if final else inputs.first_request_day(data.eval_files, data.transform)
     catalogue = inputs.read_catalogue(data.catalogue_files, data.transform, settings, until_day=until)
-    losses, items = train.losses, len(catalogue.item_ids)
-    if (
-        "sampled_items" in registry.entry(settings.model.entry).losses
-        and losses.sampled_of(items) > losses.sampled_items
-    ):
-        print(f"  {items:,} items: each step's softmax is over {losses.sampled_of(items):,} of them", flush=True)
     relations = catalogue.table.relations
     if relations is not None:
         left_out = f"{catalogue.unknown_relations:,} to unknown items left out"

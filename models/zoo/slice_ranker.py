@@ -161,7 +161,7 @@ def build(options: SliceRankerOptions, sizes: Sizes, losses: LossOptions) -> Ran
     config = RankerConfig(
         **shared(sizes),
         **given,
-        **{**shared(losses), "sampled_items": losses.sampled_of(sizes.items)},
+        **shared(losses),
         slices=options.max_history // options.slice_length,
         loss_weights={name: getattr(losses, name) for name in Ranker.LOSSES},
         task_strengths={task: 1 + sizes.label_strengths.index(task) for task in tasks},

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from benchmarks import serving_catalogues
 from benchmarks.serving_children import stacked
+from models.zoo.two_tower import TwoTower
 from serving import contract
 from serving.client import build_inputs
 from serving.requests import Request
@@ -16,7 +17,15 @@ ITEMS = 300
 @pytest.fixture(scope="module")
 def signatures(tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("catalogue") / "1")
-    serving_catalogues.build(folder, str(ITEMS))
+    traced, encode_user = [], TwoTower.encode_user
+
+    def counted(self, *args, **kwargs):
+        traced.append(self)
+        return encode_user(self, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TwoTower, "encode_user", counted)
+        serving_catalogues.build(folder, str(ITEMS))
     loaded = tf.saved_model.load(folder)
 
     def ask(signature, requests):
@@ -24,7 +33,7 @@ def signatures(tmp_path_factory):
         found = loaded.signatures[signature](**{name: tf.constant(value) for name, value in inputs.items()})
         return {name: value.numpy() for name, value in found.items()}
 
-    ask.loaded = loaded
+    ask.loaded, ask.traced = loaded, len(traced)
     return ask
 
 
@@ -57,6 +66,11 @@ def test_the_best_are_those_of_all_scores_that_may_be_answered(signatures, lists
         assert [item.decode() for item in found[contract.ITEM_IDS][row]] == _named(*best) + [""] * short
         expected = [*scores[row, best], *[-np.inf] * short]
         np.testing.assert_array_equal(found[contract.SCORES][row], np.array(expected, np.float32))
+
+
+def test_signatures_share_the_graph_of_what_they_have_in_common(signatures):
+    assert set(signatures.loaded.signatures) == {contract.SERVING_DEFAULT, contract.RANK, contract.RECOMMEND}
+    assert signatures.traced == 2  # one for candidates, one for the catalogue
 
 
 def test_vectors_are_computed_at_export_alone(signatures):

@@ -6,10 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import registry
 from models.catalogue_sampler import CatalogueSampler
-from models.options import SAMPLED_ITEMS, LossOptions
-from models.sizes import Sizes
 
 ITEMS = 9
 EVENTS = np.array([0, 1, 3, 0, 80, 15, 2, 0, 7])
@@ -99,22 +96,3 @@ def test_probabilities_keep_their_precision_under_a_mixed_policy(tools, policy):
 def test_no_samples_are_refused():
     with pytest.raises(ValueError, match="at least 1, not 0"):
         CatalogueSampler(ITEMS, 0)
-
-
-@pytest.mark.parametrize(
-    ("given", "items", "drawn"),
-    [
-        ({}, 50_000, 0),
-        ({}, 50_001, SAMPLED_ITEMS),
-        ({"full_softmax_items": 8}, 9, SAMPLED_ITEMS),
-        ({"full_softmax_items": 9}, 9, 0),
-        ({"full_softmax_items": 8, "sampled_items": 3}, 9, 3),
-        ({"full_softmax_items": 8, "label_smoothing": 0.1}, 9, 0),
-    ],
-)
-def test_a_sample_takes_over_where_a_catalogue_is_large(given, items, drawn):
-    small = {"dimension": 4, "max_history": 2, "slice_length": 2, "code_dimension": 2}
-    entry = registry.entry("slice_ranker")
-    sizes = Sizes(items, 4, 3, 3, 4, 5, {}, 50, (0, 1, 2, 3, 4), 2, 2)
-    model = entry.build(entry.options(**small), sizes, LossOptions(**given))
-    assert model.config.sampled_items == drawn

@@ -11,6 +11,8 @@ from models.layers.platt_scaling import PlattScaling
 from tfx_pipeline.callbacks import CheckpointKeeper
 from tfx_pipeline.click_validation import ClickValidation
 
+INPUTS = (features.CANDIDATE_ITEMS_XF, features.USER_KEY_XF)
+
 
 class Bent(CandidateModel):
     """Scores a candidate by its id's place in a table of logits, twice as far from 0 as it should be."""
@@ -57,6 +59,28 @@ def test_probabilities_are_calibrated_then_measured(held_out):
     assert found["log_loss"] < before.result()["log_loss"] - 0.01 and found["ece"] < before.result()["ece"] / 2
     assert found["pooled_auc"] == pytest.approx(before.result()["pooled_auc"], abs=1e-6)
     assert validation.evaluate() == pytest.approx(found, abs=1e-6)  # the first calibration leaves no trace
+
+
+def test_a_model_is_traced_once_for_batches_of_any_shape(held_out):
+    traced = []
+
+    class Traced(Bent):
+        def call(self, inputs, training=False):
+            traced.append(inputs[features.CANDIDATE_ITEMS_XF].shape)
+            return super().call(inputs, training=training)
+
+    rows = held_out[1].unbatch().enumerate().map(lambda row, pair: _cut(pair, 1 + row % 6))
+    batches = rows.padded_batch(7, padding_values=({name: np.int64(0) for name in INPUTS}, np.float32(-1)))
+    validation = ClickValidation(Traced(held_out[0]), batches)
+    assert len({labels.shape[0] for _, labels in batches}) == 2
+    assert validation.evaluate() == validation.evaluate()
+    assert [shape.as_list() for shape in traced] == [[None, None]]
+
+
+def _cut(pair, width):
+    inputs, labels = pair
+    candidates = inputs[features.CANDIDATE_ITEMS_XF][:width]
+    return {**inputs, features.CANDIDATE_ITEMS_XF: candidates}, labels[:width]
 
 
 def test_scores_that_are_no_numbers_are_told(held_out):

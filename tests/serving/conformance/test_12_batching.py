@@ -298,7 +298,7 @@ def test_a_full_queue(batching, wait_for):
 
 
 def test_ten_times_too_much_is_refused_at_once_and_nothing_stays_of_it(batching):
-    """One runs and two wait, of thirty callers: the others are refused before the first has its answer."""
+    """One runs and two wait, of thirty callers: the others are refused sooner than these are answered."""
     parameters = (
         "max_batch_size { value: 1 } max_enqueued_batches { value: 2 } num_batch_threads { value: 1 } "
         "batch_timeout_micros { value: 0 } "
