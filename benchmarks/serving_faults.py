@@ -16,7 +16,7 @@ Cases:
 * `overload`: ten times what the server takes and more, in requests of 16 rows, with a queue of two batches; what is too
   much must be refused sooner than the rest is answered, and all must be well afterwards.
 * `refusals`: plain text on a TLS port, no client certificate, one of another authority, paths for model names, bodies
-  past the limit, slow clients: none gets an answer, and the server stays.
+  past the limit, slow clients: none gets what it asks for, and the server stays.
 * `gateway`: the model server killed five times, and stopped once, under a gateway and 16 clients; each request must be
   answered, by the fallback meanwhile, and by the model within 10 s after its server is ready again.
 
