@@ -47,7 +47,7 @@ def confidence(values: Sequence[float]) -> list[float]:
 
 
 def encode(texts: Sequence[str], pattern: str, tokenize: Callable[[str], list[int]], length: int) -> np.ndarray:
-    """[CLS] pattern [SEP] as ids [n, length]; the text is cut so that the pattern stays whole."""
+    """[CLS] pattern [SEP] as ids [n, at most length]; the text is cut so that the pattern stays whole."""
     special = wordpiece.special_tokens(wordpiece.load_vocabulary(wordpiece.PACKAGED_MINILM))
     before, _, after = pattern.partition("{text}")
     first, last = [special.cls, *tokenize(before)], [*tokenize(after), special.sep]
@@ -55,7 +55,7 @@ def encode(texts: Sequence[str], pattern: str, tokenize: Callable[[str], list[in
     for row, text in enumerate(texts):
         ids = [*first, *tokenize(text)[: length - len(first) - len(last)], *last]
         rows[row, : len(ids)] = ids
-    return rows
+    return rows[:, (rows != special.pad).any(0)]
 
 
 def parted(labels: np.ndarray, test: int, keep: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -60,15 +60,14 @@ class MaskedWordModel(tf.keras.Model):
         return model
 
     def call(self, tokens: tf.Tensor, training: bool = False) -> tf.Tensor:
-        logits = self._logits(tokens, training)
-        masked = tf.cast(tf.equal(tokens, self.mask_id), logits.dtype)
-        return tf.nn.log_softmax(tf.einsum("bl,blw->bw", masked, logits))
+        states = self._states(tokens, training)
+        masked = tf.cast(tf.equal(tokens, self.mask_id), states.dtype)
+        return tf.nn.log_softmax(self._logits(tf.einsum("bl,blh->bh", masked, states)))
 
     def pool(self, tokens: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Mean of the token states, float [B, h]."""
-        mask = tf.cast(tf.not_equal(tokens, self.pad_id), tf.int32)
-        states = self.network.bert(input_ids=tokens, attention_mask=mask, training=training).last_hidden_state
-        weights = tf.cast(mask, states.dtype)[:, :, tf.newaxis]
+        states = self._states(tokens, training)
+        weights = tf.cast(tf.not_equal(tokens, self.pad_id), states.dtype)[:, :, tf.newaxis]
         return tf.reduce_sum(states * weights, 1) / tf.maximum(tf.reduce_sum(weights, 1), 1)
 
     def masked_loss(self, tokens: tf.Tensor, words: tf.Tensor, training: bool = True) -> tf.Tensor:
@@ -79,16 +78,19 @@ class MaskedWordModel(tf.keras.Model):
           words: int [B, L], what stood there; [PAD] where nothing is to be found.
           training: with dropout.
         """
-        logits = self._logits(tokens, training)
         asked = tf.where(tf.not_equal(words, self.pad_id))
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
-            labels=tf.gather_nd(words, asked), logits=tf.gather_nd(logits, asked)
-        )
+        logits = self._logits(tf.gather_nd(self._states(tokens, training), asked))
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=tf.gather_nd(words, asked), logits=logits)
         return tf.math.divide_no_nan(tf.reduce_sum(losses), tf.cast(tf.shape(asked)[0], tf.float32))
 
-    def _logits(self, tokens: tf.Tensor, training: bool) -> tf.Tensor:
+    def _states(self, tokens: tf.Tensor, training: bool) -> tf.Tensor:
+        """Of each token, float [B, L, h]."""
         mask = tf.cast(tf.not_equal(tokens, self.pad_id), tf.int32)
-        return self.network(input_ids=tokens, attention_mask=mask, training=training).logits
+        return self.network.bert(input_ids=tokens, attention_mask=mask, training=training).last_hidden_state
+
+    def _logits(self, states: tf.Tensor) -> tf.Tensor:
+        """Of the words, float [n, W], for states [n, h]: so many words cost as much as the layers, so ask for few n."""
+        return self.network.mlm(sequence_output=states[:, tf.newaxis])[:, 0]
 
     def get_config(self) -> dict[str, Any]:
         return {
