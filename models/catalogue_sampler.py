@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -36,8 +35,11 @@ class Sample:
         return tf.where(own > 0, 0.0, tf.maximum(self.log_weights, -1e9))
 
 
-class CatalogueSampler(tf.keras.layers.Layer):
+class CatalogueSampler:
     """Draws items with replacement, item i with probability q_i ∝ (1 + events of i)^power; forbidden ones never.
+
+    It is no layer: what it draws by follows from the catalogue and only counts in training, so it is none of a model's
+    weights, and a model has the same ones with a sampler and without.
 
     Args:
       items: V.
@@ -65,29 +67,22 @@ class CatalogueSampler(tf.keras.layers.Layer):
     Language Model (2008); the power after Mikolov et al., Distributed Representations of Words and Phrases (2013).
     """
 
-    def __init__(self, items: int, samples: int, power: float = 0.75, **kwargs: Any) -> None:
-        # float64 whatever the policy: the steps of a million items' cumulative sum are below float32's resolution.
-        super().__init__(**{"dtype": "float64", **kwargs})
+    def __init__(self, items: int, samples: int, power: float = 0.75) -> None:
         if samples < 1:
             raise ValueError(f"samples must be at least 1, not {samples}.")
         self.items = items
         self.samples = samples
         self.power = power
-        self.build([])
-
-    def build(self, input_shape: Any) -> None:
-        if self.built:
-            return
-        self.cumulative = self.add_weight(name="cumulative", shape=[self.items], initializer="zeros", trainable=False)
-        super().build(input_shape)
+        # float64: the steps of a million items' cumulative sum are below float32's resolution.
+        self._cumulative = tf.Variable(tf.zeros([items], tf.float64), trainable=False, name="cumulative")
 
     def set_table(self, events: np.ndarray, allowed: np.ndarray) -> None:
         """Stores the distribution: label events [V] and which items may be drawn [V]."""
         weights = np.power(1.0 + events.astype(np.float64), self.power) * (allowed > 0)
-        self.cumulative.assign(np.cumsum(weights / weights.sum()))
+        self._cumulative.assign(np.cumsum(weights / weights.sum()))
 
-    def call(self, positions: tf.Tensor, candidates: tf.Tensor) -> Sample:
-        cumulative = tf.convert_to_tensor(self.cumulative)
+    def __call__(self, positions: tf.Tensor, candidates: tf.Tensor) -> Sample:
+        cumulative = tf.convert_to_tensor(self._cumulative)
         points = tf.random.uniform([self.samples], maxval=1.0, dtype=tf.float64) * cumulative[-1]
         drawn = tf.minimum(tf.searchsorted(cumulative, points, side="right"), self.items - 1)
         named = tf.concat([tf.reshape(positions, [-1]), tf.reshape(candidates, [-1])], 0)
@@ -106,6 +101,3 @@ class CatalogueSampler(tf.keras.layers.Layer):
             candidates=tf.reshape(local[size:], tf.shape(candidates)),
             log_weights=tf.cast(log_weights, tf.float32),
         )
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "items": self.items, "samples": self.samples, "power": self.power}

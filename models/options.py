@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
 #: Keys of a field's metadata.
 RANGE, CHOICES = "range", "choices"
+
+#: Items that are drawn for a step's softmax where a configuration names no number and the catalogue is large.
+SAMPLED_ITEMS = 4096
 
 
 def number(default: Any, low: float, high: float) -> Any:
@@ -155,8 +159,9 @@ class LossOptions:
       label_smoothing: of the catalogue loss.
       weighting: `fixed`, or `uncertainty`: each loss that has a weight starts with it and learns its own, by its own
         log variance (`models.uncertainty_weights`).
-      sampled_items: items drawn for each step's softmax (corrected for the drawing) where the catalogue is too large
-        for a full one; 0 takes the whole catalogue.
+      sampled_items: items drawn for each step's softmax, corrected for the drawing; 0 takes the whole catalogue if it
+        has at most `full_softmax_items`, and else draws `SAMPLED_ITEMS` (see `sampled`).
+      full_softmax_items: of the largest catalogue that is taken whole where `sampled_items` is 0.
       task_weights: task of a model with `tasks` -> weight of its catalogue loss, times `catalogue`; 1 where it is not
         named.
     """
@@ -168,7 +173,17 @@ class LossOptions:
     label_smoothing: float = number(0.0, 0, 0.99)
     weighting: str = choice("fixed", "uncertainty")
     sampled_items: int = number(0, 0, 1e7)
+    full_softmax_items: int = number(50_000, 0, 1e9)
     task_weights: dict[str, float] = field(default_factory=dict, metadata={RANGE: (1e-3, 1e3)})
+
+    def sampled(self, items: int) -> LossOptions:
+        """The same with the `sampled_items` that a catalogue of so many items is trained with.
+
+        Label smoothing spreads over the whole catalogue, so with it nothing is drawn that is not asked for.
+        """
+        if self.sampled_items or self.label_smoothing or items <= self.full_softmax_items:
+            return self
+        return dataclasses.replace(self, sampled_items=SAMPLED_ITEMS)
 
 
 @dataclass(frozen=True)

@@ -173,7 +173,7 @@ class Ranker(CatalogueModel):
         words = (text_encoder.bert_config["vocab_size"], config.items, config.text_length, config.special_tokens)
         self.query_match = QueryMatch(width, hidden, *(words if config.use_lexical else ()), name="query_match")
         if config.sampled_items:
-            self.sampler = CatalogueSampler(config.items, config.sampled_items, name="sampler")
+            self.sampler = CatalogueSampler(config.items, config.sampled_items)
         size = min(width, hidden)
         bilinear = np.eye(width, dtype=np.float32)
         bilinear[:size, :size] += text_encoder.pooler_kernel().numpy()[:size, :size]

@@ -418,9 +418,23 @@ def in_float32(model: CandidateModel) -> CandidateModel:
 def build_model(settings: Settings, transform: tft.TFTransformOutput, catalogue: Catalogue) -> CandidateModel:
     """The configuration's entry of the zoo, untrained, of the right sizes, knowing the catalogue."""
     sizes = inputs.read_sizes(transform, settings, catalogue)
-    model: CandidateModel = registry.entry(settings.model.entry).build(settings.model, sizes, settings.train.losses)
+    losses = losses_for(settings, sizes.items)
+    if losses != settings.train.losses:
+        print(f"  a training step's softmax is over {losses.sampled_items:,} of {sizes.items:,} items", flush=True)
+    model: CandidateModel = registry.entry(settings.model.entry).build(settings.model, sizes, losses)
     model.set_catalogue(catalogue.table, catalogue.sales, catalogue.first_day)
     return model
+
+
+def losses_for(settings: Settings, items: int) -> LossOptions:
+    """The losses of a catalogue of so many items: of one too large for the whole softmax a step draws some.
+
+    Not where `train` has what needs the whole one, XLA or VAT, nor for an entry that draws none.
+    """
+    train = settings.train
+    whole = train.xla or train.adversarial.kind == "vat"
+    draws = "sampled_items" in registry.entry(settings.model.entry).losses
+    return train.losses.sampled(items) if draws and not whole else train.losses
 
 
 def hardware_of(train: settings_module.TrainSettings) -> Hardware:

@@ -357,6 +357,33 @@ def test_losses_that_an_entry_does_not_have_are_said_to_be_passed_over():
     assert trainer.passed_over(sasrec) == ["train.losses.listwise", "train.losses.sampled_items"]
 
 
+def test_a_large_catalogue_is_drawn_from_by_itself(data, capsys):
+    large = _settings(losses={"catalogue": 1.0, "full_softmax_items": len(ITEMS) - 1})
+    assert _untrained(large, data).config.sampled_items == 4096
+    assert "softmax is over 4,096 of 12 items" in capsys.readouterr().out
+    assert _untrained(_settings(), data).config.sampled_items == 0
+    assert "softmax" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("entry", "train", "losses", "drawn"),
+    [
+        ("slice_ranker", {}, {}, 4096),
+        ("slice_ranker", {}, {"full_softmax_items": 60_000}, 0),
+        ("slice_ranker", {}, {"sampled_items": 300}, 300),
+        ("slice_ranker", {}, {"label_smoothing": 0.1}, 0),
+        ("slice_ranker", {"adversarial": {"kind": "vat"}}, {}, 0),
+        ("slice_ranker", {"adversarial": {"kind": "fgm"}}, {}, 4096),
+        ("slice_ranker", {"xla": True}, {"reconstruction": 0.1}, 0),
+        ("sasrec", {}, {}, 0),
+    ],
+    ids=str,
+)
+def test_what_needs_the_whole_softmax_keeps_it(entry, train, losses, drawn):
+    losses = {"catalogue": 1.0, "listwise": 0.0, "binary": 0.0, **losses}
+    assert trainer.losses_for(_settings(entry=entry, **train, losses=losses), 60_000).sampled_items == drawn
+
+
 def test_half_precision_ends_with_the_fit(data, tmp_path, monkeypatch):
     """The fit runs under the policy; what comes out computes in float32, and the policy is what it was."""
     half = trainer.Hardware(tf.distribute.get_strategy(), "the CPU", "mixed_float16")

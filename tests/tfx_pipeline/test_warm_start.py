@@ -18,7 +18,7 @@ from models.options import LossOptions, TextEncoderOptions
 from models.sizes import Sizes
 from serving import contract
 from tfx_pipeline import settings as settings_lib
-from tfx_pipeline import warm_start
+from tfx_pipeline import trainer, warm_start
 from tfx_pipeline.export_settings import ExportSettings
 from tfx_pipeline.settings import WarmStartSettings
 from tfx_pipeline.update import find_base
@@ -172,6 +172,25 @@ def test_a_reordered_and_grown_vocabulary_changes_no_score(name, tmp_path):
     expected = base_model(inputs(OLD)).numpy()
     np.testing.assert_allclose(model(inputs(NEW)).numpy(), expected, atol=1e-5)
     assert np.abs(before - expected).max() > 1e-2
+
+
+def test_a_catalogue_that_has_grown_past_the_whole_softmax_is_no_other_model(tmp_path):
+    settings = settings_of("slice_ranker")
+    base = save(build(settings, OLD, 1), tmp_path)
+    larger = dataclasses.replace(LOSSES, full_softmax_items=len(OLD["items"]))
+    drawn = dataclasses.replace(settings, train=dataclasses.replace(settings.train, losses=larger))
+    drawing = trainer.losses_for(drawn, len(NEW["items"]))
+    assert trainer.losses_for(drawn, len(OLD["items"])) == larger and drawing.sampled_items
+    model = registry.entry("slice_ranker").build(settings.model, sizes(NEW), drawing)
+    know(model, NEW)
+    tf.config.run_functions_eagerly(True)
+    warm_start.transfer(model, base, drawn, sizes(NEW), NEW)
+    tf.config.run_functions_eagerly(False)
+    other = build(settings, NEW, 2)
+    tf.config.run_functions_eagerly(True)
+    warm_start.transfer(other, base, settings, sizes(NEW), NEW)
+    tf.config.run_functions_eagerly(False)
+    np.testing.assert_allclose(model(inputs(NEW)).numpy(), other(inputs(NEW)).numpy(), atol=1e-6)
 
 
 def test_what_is_new_keeps_its_first_values(tmp_path):
