@@ -57,15 +57,16 @@ def virtual_loss(
     Reference: Miyato et al., Virtual Adversarial Training (2018).
     """
     with tape.stop_recording():
-        with perturbation.recording() as points:
+        with perturbation.recording() as noted:
             clean = distribution()
+        points = noted.points
         probes = along([tf.random.normal(tf.shape(point)) for point in points], points, PROBE)
         with tf.GradientTape() as inner:
             inner.watch(probes)
-            with perturbation.perturbing(probes):
+            with perturbation.perturbing(noted, probes):
                 divergence = scale(divergence_from(clean, distribution()))
         moves = along(inner.gradient(divergence, probes), points, epsilon)
-    with perturbation.perturbing(moves):
+    with perturbation.perturbing(noted, moves):
         return divergence_from(clean, distribution())
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from models import perturbation
+
 
 @dataclass
 class Sample:
@@ -83,7 +85,7 @@ class CatalogueSampler:
 
     def __call__(self, positions: tf.Tensor, candidates: tf.Tensor) -> Sample:
         cumulative = tf.convert_to_tensor(self._cumulative)
-        points = tf.random.uniform([self.samples], maxval=1.0, dtype=tf.float64) * cumulative[-1]
+        points = perturbation.uniform([self.samples], tf.float64) * cumulative[-1]
         drawn = tf.minimum(tf.searchsorted(cumulative, points, side="right"), self.items - 1)
         named = tf.concat([tf.reshape(positions, [-1]), tf.reshape(candidates, [-1])], 0)
         named = tf.cast(named, tf.int32)

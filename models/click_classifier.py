@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
-from models import features, losses
+from models import features, losses, perturbation
 from models.candidate_model import CandidateModel, Tensors
 from models.catalogue_model import catalogue_rows
 from models.click_evidence import ClickEvidence, UserSide
@@ -116,7 +116,7 @@ class ClickClassifier(CandidateModel):
         """The binary cross-entropy of the scores before calibration."""
         real = labels >= 0
         if training:
-            drawn = tf.where(real, tf.random.uniform(tf.shape(labels)), -1.0)
+            drawn = tf.where(real, perturbation.uniform(tf.shape(labels)), -1.0)
             kept = tf.minimum(self.train_candidates, tf.shape(labels)[1])
             real = tf.logical_and(real, drawn >= tf.math.top_k(drawn, kept).values[:, -1:])
         places = tf.where(real)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from models import perturbation
 from models.described_items import DescribedItems, put_rows
 from models.related_items import NONE, RelatedItems
 
@@ -210,7 +211,7 @@ class ItemEncoder(tf.keras.layers.Layer):
         """Float [R], 1 for items whose id counts: those that training saw, less what `id_dropout` hides this time."""
         keep = tf.convert_to_tensor(self.trained) if rows is None else tf.gather(self.trained, rows)
         if training and self.id_dropout:
-            keep = keep * tf.cast(tf.random.uniform(tf.shape(keep)) >= self.id_dropout, keep.dtype)
+            keep = keep * tf.cast(perturbation.uniform(tf.shape(keep)) >= self.id_dropout, keep.dtype)
         return keep
 
     def call(

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
-from models import features, losses
+from models import features, losses, perturbation
 from models.candidate_text import unknown_texts
 from models.catalogue_model import CatalogueModel, Tensors, catalogue_rows
 from models.described_items import DescribedItems, put_rows
@@ -232,7 +232,7 @@ class ProfileMatcher(CatalogueModel):
             present.append(there)
         there = tf.stack(present, 1)
         if training and self._options.source_dropout:
-            shown = tf.random.uniform(tf.shape(there)) >= self._options.source_dropout
+            shown = perturbation.uniform(tf.shape(there)) >= self._options.source_dropout
             there = tf.logical_and(there, shown)
         vector, gates = self.gate(tf.stack(vectors, 1), there)
         return MatcherState(vector=vector, positions=positions, gates=gates, items=items, query=query, match=match)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
-from models import features, query_losses
+from models import features, perturbation, query_losses
 from models.catalogue_model import CatalogueModel, Tensors, catalogue_rows
 from models.described_items import DescribedItems, put_rows
 from models.evidence_path import EvidencePath
@@ -192,10 +192,11 @@ class QueryRecommender(CatalogueModel):
         self, inputs: Tensors, words: QueryWords, events: tf.Tensor, mask: tf.Tensor, training: bool
     ) -> tf.Tensor:
         """v, [B, d]."""
-        vectors = tf.gather(self.words.vectors, words.places)
+        vectors = perturbation.embedded(tf.gather(self.words.vectors, words.places))
         query = tf.einsum("bqc,bqcd->bd", tf.cast(words.shares, vectors.dtype), vectors)
         query = tf.cast(query, self.compute_dtype)
-        events = self.input_dropout(tf.cast(events, self.compute_dtype), training=training)
+        events = perturbation.embedded(tf.cast(events, self.compute_dtype))
+        events = self.input_dropout(events, training=training)
         vector = self.query_projection(query) + self.attention(query, events, mask)
         if self.profile is not None:
             vector += self.input_dropout(self.profile(inputs[features.PROFILE_TOKENS_XF]), training=training)
@@ -244,7 +245,7 @@ class QueryRecommender(CatalogueModel):
         rows, _ = tf.unique(tf.concat([there, tf.reshape(hard, [-1])], 0))
         history = catalogue_rows(inputs[features.HISTORY_ITEMS_XF])
         if training and self._options.history_dropout:
-            hidden = tf.random.uniform([tf.shape(history)[0], 1]) < self._options.history_dropout
+            hidden = perturbation.uniform([tf.shape(history)[0], 1]) < self._options.history_dropout
             history = tf.where(hidden, -1, history)
         newest, mask = newest_events(history, self._options.max_history)
         needed, places = tf.unique(tf.concat([rows, tf.reshape(newest, [-1])], 0))

@@ -404,7 +404,7 @@ class Ranker(CatalogueModel):
         events = perturbation.embedded(events + self.gap_embeddings(inputs[features.HISTORY_GAP_BUCKETS_XF]))
         mask = inputs[features.HISTORY_ITEMS_XF] > 0
         if training and self.config.history_dropout:
-            keep = tf.random.uniform(tf.shape(mask)) >= self.config.history_dropout
+            keep = perturbation.uniform(tf.shape(mask)) >= self.config.history_dropout
             events *= tf.cast(keep, events.dtype)[:, :, tf.newaxis] / (1 - self.config.history_dropout)
         return self.autoencoder(events, mask, training=training)
 
@@ -570,7 +570,7 @@ class Ranker(CatalogueModel):
     def _some_unasked(self, inputs: Tensors) -> Tensors:
         """The inputs, in which `query_dropout` of the decisions have no query."""
         queries = [name for name in (features.QUERY_TOKENS_XF, features.QUERY_POOLED_XF) if name in inputs]
-        asked = tf.random.uniform([tf.shape(inputs[queries[0]])[0], 1]) >= self.config.query_dropout
+        asked = perturbation.uniform([tf.shape(inputs[queries[0]])[0], 1]) >= self.config.query_dropout
         return {**inputs, **{name: inputs[name] * tf.cast(asked, inputs[name].dtype) for name in queries}}
 
     def _catalogue_losses(

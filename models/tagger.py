@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import tensorflow as tf
 
-from models import features, text_words
+from models import features, perturbation, text_words
 from models.layers.attention_pooling import AttentionPooling
 from models.profile_encoder import ProfileEncoder
 from models.training_step import TrainingStep
@@ -96,7 +96,7 @@ class ProfileTagger(tf.keras.Model):
         unknown = tf.equal(tokens, self.special_tokens[1])
         real = tf.logical_or(tf.logical_not(special), unknown)
         if training and self.word_dropout:
-            hidden = tf.logical_and(real, tf.random.uniform(tf.shape(tokens)) < self.word_dropout)
+            hidden = tf.logical_and(real, perturbation.uniform(tf.shape(tokens)) < self.word_dropout)
             tokens = tf.where(hidden, self.mask_token, tokens)
         states = self.drop(self.text_encoder.token_states(tokens, training=training), training=training)
         pooled, attention = self.pooling(states, real)

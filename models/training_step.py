@@ -74,11 +74,11 @@ class TrainingStep:
 
     def _part(self, model: CandidateModel, inputs: Any, labels: tf.Tensor, variables: list[tf.Variable]) -> Found:
         fgm = self._adversary.kind == "fgm"
-        nothing: list[tf.Tensor] = []
-        noted: contextlib.AbstractContextManager[list[tf.Tensor]]
-        noted = perturbation.recording() if fgm else contextlib.nullcontext(nothing)
+        nothing = perturbation.Noted()
+        recording: contextlib.AbstractContextManager[perturbation.Noted]
+        recording = perturbation.recording() if fgm else contextlib.nullcontext(nothing)
         with tf.GradientTape() as tape:
-            with noted as points:
+            with recording as noted:
                 found = self._losses(model, inputs, labels)
             total = found["loss"]
             if self._adversary.kind == "vat":
@@ -88,10 +88,10 @@ class TrainingStep:
                 found[CONTRASTIVE] = self._contrastive(_of_users(model), inputs)
                 total += self._contrast.weight * found[CONTRASTIVE]
             scaled = _scaled(model, total)
-        gradients, slopes = tape.gradient(scaled, [variables, points])
+        gradients, slopes = tape.gradient(scaled, [variables, noted.points])
         if fgm:
-            moves = adversarial.along(slopes, points, self._adversary.epsilon)
-            with tf.GradientTape() as tape, perturbation.perturbing(moves):
+            moves = adversarial.along(slopes, noted.points, self._adversary.epsilon)
+            with tf.GradientTape() as tape, perturbation.perturbing(noted, moves):
                 found[ADVERSARIAL] = self._losses(model, inputs, labels)["loss"]
                 more = self._adversary.weight * found[ADVERSARIAL]
                 scaled = _scaled(model, more)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from models import perturbation
 from models import words as text_words
 from models.described_items import put_rows
 
@@ -223,7 +224,7 @@ class WordMatch(tf.keras.layers.Layer):
         """
         starts = tf.gather(self._training.starts, places)
         held = tf.gather(self._training.starts, places + 1) - starts
-        share = tf.random.uniform([tf.size(places), number])
+        share = perturbation.uniform([tf.size(places), number])
         drawn = tf.cast(share * tf.cast(held, tf.float32)[:, tf.newaxis], tf.int32)
         drawn = tf.maximum(tf.minimum(drawn, held[:, tf.newaxis] - 1), 0)
         rows = tf.gather(self._training.holders, starts[:, tf.newaxis] + drawn)

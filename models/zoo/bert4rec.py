@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from models import features
+from models import features, perturbation
 from models.catalogue_model import Tensors, catalogue_rows
 from models.layers.sequence_transformer import SequenceTransformer
 from models.options import LossOptions, SequenceTransformerOptions, number
@@ -89,13 +89,13 @@ class Bert4Rec(SequenceModel):
         candidates = catalogue_rows(inputs[features.CANDIDATE_ITEMS_XF])
         usable = tf.logical_and(labels > 0, candidates >= 0)
         # One of the positives, at random, is the last event.
-        chosen = tf.argmax(tf.where(usable, tf.random.uniform(tf.shape(labels)), -1.0), 1, tf.int32)
+        chosen = tf.argmax(tf.where(usable, perturbation.uniform(tf.shape(labels)), -1.0), 1, tf.int32)
         last = tf.where(tf.reduce_any(usable, 1), tf.gather(candidates, chosen, batch_dims=1), -1)
         rows = tf.concat([rows, tf.maximum(last, 0)[:, tf.newaxis]], 1)
         mask = tf.concat([mask, (last >= 0)[:, tf.newaxis]], 1)
         if training:
-            drawn = tf.random.uniform(tf.shape(mask)) < self.mask_share
-            only_last = tf.logical_and(tf.random.uniform(tf.shape(last)) < 0.2, last >= 0)
+            drawn = perturbation.uniform(tf.shape(mask)) < self.mask_share
+            only_last = tf.logical_and(perturbation.uniform(tf.shape(last)) < 0.2, last >= 0)
         else:
             drawn = tf.zeros_like(mask)
             only_last = last >= 0

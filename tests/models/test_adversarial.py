@@ -86,19 +86,40 @@ def test_outputs_are_moved_in_the_order_they_were_recorded():
     def model():
         return perturbation.embedded(tf.constant([[1.0]])), perturbation.embedded(tf.constant([[2.0]]))
 
-    with perturbation.recording() as points:
+    with perturbation.recording() as noted:
         model()
+    points = noted.points
     assert [float(point) for point in points] == [1, 2]
-    with perturbation.perturbing([tf.constant([[10.0]]), tf.constant([[20.0]])]):
+    with perturbation.perturbing(noted, [tf.constant([[10.0]]), tf.constant([[20.0]])]):
         assert [float(value) for value in model()] == [11, 22]
     assert [float(value) for value in model()] == [1, 2]
-    with pytest.raises(ValueError, match="more embedding outputs than the 1"), perturbation.perturbing(points[:1]):
+    with pytest.raises(ValueError, match="more embedding outputs than the 2"), perturbation.perturbing(noted, points):
+        model()
         model()
     with (
-        pytest.raises(ValueError, match="has 2 embedding outputs; expected 3"),
-        perturbation.perturbing([*points, points[0]]),
+        pytest.raises(ValueError, match="has 0 embedding outputs; expected 2"),
+        perturbation.perturbing(noted, points),
     ):
-        model()
+        pass
     assert not perturbation.active()
     with perturbation.recording(), pytest.raises(ValueError, match="one pass at a time"), perturbation.recording():
         pass
+
+
+def test_a_perturbed_pass_draws_what_the_recorded_one_drew():
+    def model():
+        return [*perturbation.uniform([3]).numpy(), *perturbation.uniform([2], tf.float64).numpy()]
+
+    with perturbation.recording() as noted:
+        drawn = model()
+    assert min(drawn) >= 0 and max(drawn) < 1
+    for _ in range(2):  # VAT perturbs twice
+        with perturbation.perturbing(noted, []):
+            assert model() == drawn
+    assert model() != drawn
+    with pytest.raises(ValueError, match="more often than the 2 times"), perturbation.perturbing(noted, []):
+        model()
+        model()
+    with pytest.raises(ValueError, match="has 0 draws; expected 2"), perturbation.perturbing(noted, []):
+        pass
+    assert not perturbation.active()

@@ -35,6 +35,9 @@ SMALL = {
     "two_tower": {"dimension": 8, "hidden": (12,), "id_dropout": 0.0},
     "din": {"dimension": 8, "max_history": 4, "items_at_once": 4, "attention": 5, "hidden": (7,), "id_dropout": 0.0},
 }
+#: And one whose losses depend on what else is in the batch.
+QUERY = {"dimension": 8, "max_history": 4, "vocabulary": 20, "history_dropout": 0.0, "neighbours": 0}
+ALL = {**SMALL, "query_recommender": {**QUERY, "content_neighbours": 0, "hard_negatives": 2, "id_dropout": 0.0}}
 
 
 def make(name, tools):
@@ -42,7 +45,7 @@ def make(name, tools):
         return tools.make_ranker(dropout=0.0)
     tf.keras.utils.set_random_seed(1)
     entry = registry.entry(name)
-    model = entry.build(entry.options(**SMALL[name], dropout=0.0), SIZES, LossOptions(listwise=1.0))
+    model = entry.build(entry.options(**ALL[name], dropout=0.0), SIZES, LossOptions(listwise=1.0))
     model.set_catalogue(tools.small_table(), tools.small_sales(), 100)
     tools.shake(model)
     return model
@@ -108,18 +111,19 @@ def test_uneven_parts_weigh_by_their_rows_and_more_parts_than_rows_are_as_many(t
     assert found["loss"] == pytest.approx((rows[0][0]["loss"] + 2 * pair) / 3, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("kind", ["fgm", "vat"])
 def test_an_adversary_costs_and_is_learned_from(name, kind, tools, batch):
     model = make(name, tools)
     plain, without = step(model, batch)
-    options = AdversarialOptions(kind, epsilon=0.05, weight=0.5)
+    epsilon = 0.5 if name == "query_recommender" else 0.05  # of whose score the vectors are a small part
+    options = AdversarialOptions(kind, epsilon, weight=0.5)
     tf.keras.utils.set_random_seed(5)
     found, gradients = step(model, batch, adversary=options)
-    if name != "bert4rec":
-        lowest = plain["loss"] if kind == "fgm" else 0
-        assert found["adversarial"] > lowest + 1e-6
-        assert found["loss"] == pytest.approx(plain["loss"] + 0.5 * found["adversarial"], rel=1e-5)
+    clean = found["loss"] - 0.5 * found["adversarial"]
+    assert found["adversarial"] > (clean if kind == "fgm" else 0) + 1e-6
+    if name not in ("bert4rec", "query_recommender"):  # which draw other events, and other negatives, in each step
+        assert clean == pytest.approx(plain["loss"], rel=1e-5)
     assert max(np.abs(gradients[key] - without[key]).max() for key in without) > 1e-4
     assert all(np.isfinite(value).all() for value in gradients.values())
     assert not perturbation.active()
@@ -128,13 +132,14 @@ def test_an_adversary_costs_and_is_learned_from(name, kind, tools, batch):
 def test_fgm_finds_a_worse_point_than_a_random_move_of_the_same_length(tools, batch):
     model = make("sasrec", tools)
     worst = step(model, batch, adversary=AdversarialOptions("fgm", epsilon=0.05))[0]["adversarial"]
-    with perturbation.recording() as points:
+    with perturbation.recording() as noted:
         model.compute_losses(*batch, training=True)
+    points = noted.points
     from models.adversarial import along
 
     for _ in range(10):
         moves = along([tf.random.normal(tf.shape(point)) for point in points], points, 0.05)
-        with perturbation.perturbing(moves):
+        with perturbation.perturbing(noted, moves):
             assert float(model.compute_losses(*batch, training=True)["loss"]) < worst
 
 
@@ -143,13 +148,29 @@ def test_the_words_of_a_bert_that_learns_are_perturbed_and_those_of_a_frozen_one
     for kind in ("full", "frozen"):
         model = tools.make_ranker(encoder=tools.small_encoder(fine_tuning=kind))
         plain = model.encode_user(batch[0]).vector.numpy()
-        with perturbation.recording() as points:
+        with perturbation.recording() as found:
             recorded = model.encode_user(batch[0]).vector.numpy()
         np.testing.assert_allclose(recorded, plain, atol=1e-6)  # the same with words looked up outside of BERT
-        noted[kind] = [tuple(point.shape) for point in points]
+        noted[kind] = [tuple(point.shape) for point in found.points]
     events = (3, 5, 8)
     assert noted["frozen"] == [events]
     assert sorted(noted["full"]) == sorted([events, (1, 3, 16), (2, 4, 16)])  # one query, two profiles
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"query_dropout": 0.5}, {"sampled_items": 2, "item_text": "through"}, {"id_dropout": 0.5}],
+    ids=str,
+)
+def test_the_perturbed_pass_is_asked_what_the_first_one_was(changes, tools, batch):
+    """Moved by next to nothing, both have the same loss, whatever is drawn."""
+    model = tools.make_ranker(encoder=tools.small_encoder(fine_tuning="full"), dropout=0.0, **changes)
+    losses = set()
+    for _ in range(6):
+        found, _ = step(model, batch, adversary=AdversarialOptions("fgm", epsilon=1e-6, weight=1.0))
+        assert found["adversarial"] == pytest.approx(found["loss"] / 2, rel=1e-5)
+        losses.add(round(found["adversarial"], 4))
+    assert len(losses) > 1
 
 
 @pytest.mark.parametrize("name", ["sasrec", "two_tower"])
