@@ -55,6 +55,7 @@ COLUMNS = {
     "novel_ndcg@10": "novel NDCG@10",
     "no_history_recall@10": "recall@10 without history",
     "no_history_ndcg@10": "NDCG@10 without history",
+    "typo_recall@10": "recall@10 with a typo",
     "typo_ndcg@10": "NDCG@10 with a typo",
 }
 #: What lines say of the difference to the whole model.
