@@ -76,7 +76,14 @@ class Servable:
 
     @property
     def parameters(self) -> int:
-        """How many numbers the model's layers hold, a frozen text encoder's included; counted tables are not."""
+        """How many numbers the model's layers hold, a frozen text encoder's included; counted tables are not.
+
+        As the fit says; where it says nothing, those that the signature reads, which are fewer where the export keeps
+        what follows from them, such as the items' vectors.
+        """
+        said: int | None = (_run(self.path) or {}).get("all_parameters")
+        if said is not None:
+            return said
         return sum(int(np.prod(variable.shape)) for variable in self._signature.variables if variable.trainable)
 
     def ask(self, requests: Sequence[Request]) -> list[Recommendation]:

@@ -17,7 +17,7 @@ def along(slopes: Sequence[tf.Tensor | None], points: Sequence[tf.Tensor], epsil
     """ε·|x_b|·g_b/|g_b| for each row b of each embedding output x with slope g; float32, constants to any gradient.
 
     The length is relative, as if embeddings were normalised, so that no model evades it by growing, and one ε suits
-    every entry. A row without a slope is not moved.
+    every entry. A row without a slope is not moved, nor one whose slope is not finite: half precision skips that step.
 
     Args:
       slopes: g of each of `points`; None where nothing depends on it.
@@ -37,7 +37,9 @@ def along(slopes: Sequence[tf.Tensor | None], points: Sequence[tf.Tensor], epsil
             moves.append(tf.zeros_like(point, tf.float32))
             continue
         slope, size = tf.cast(slope, tf.float32), _lengths(tf.cast(point, tf.float32))
-        moves.append(tf.stop_gradient(epsilon * size * tf.math.divide_no_nan(slope, _lengths(slope))))
+        length = _lengths(slope)
+        direction = tf.where(tf.math.is_finite(length), tf.math.divide_no_nan(slope, length), 0.0)
+        moves.append(tf.stop_gradient(epsilon * size * direction))
     return moves
 
 

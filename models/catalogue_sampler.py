@@ -75,8 +75,9 @@ class CatalogueSampler:
         self.items = items
         self.samples = samples
         self.power = power
-        # float64: the steps of a million items' cumulative sum are below float32's resolution.
-        self._cumulative = tf.Variable(tf.zeros([items], tf.float64), trainable=False, name="cumulative")
+        # Even before `set_table`; float64: the steps of a million items' sum are below float32's resolution.
+        even = tf.range(1, items + 1, dtype=tf.float64) / items
+        self._cumulative = tf.Variable(even, trainable=False, name="cumulative")
 
     def set_table(self, events: np.ndarray, allowed: np.ndarray) -> None:
         """Stores the distribution: label events [V] and which items may be drawn [V]."""

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from models import perturbation
+
 
 class CooccurrencePath(tf.keras.layers.Layer):
     """score(u, j) = a · e_j · Σ_k W_k · Σ_i exp(-g_i/τ_k)·e_i / √(1+n), over the n distinct items i of the history.
@@ -56,7 +58,6 @@ class CooccurrencePath(tf.keras.layers.Layer):
         self.dimension = dimension
         self.decay_days = tuple(float(days) for days in decay_days)
         self.dropout = dropout
-        self.item_dropout = tf.keras.layers.Dropout(dropout, dtype="float32", name="item_dropout")
         self.build([])
 
     def build(self, input_shape: Any) -> None:
@@ -87,7 +88,10 @@ class CooccurrencePath(tf.keras.layers.Layer):
         vectors = tf.cast(vectors, tf.float32) * tf.cast(kept, tf.float32)[:, tf.newaxis]
         distinct, ages = _newest_of_each(tf.cast(positions, tf.int32), tf.cast(gaps, tf.float32))
         known = tf.cast(distinct >= 0, tf.float32)
-        counted = self.item_dropout(known, training=training)
+        counted = known
+        if training and self.dropout:
+            shown = perturbation.uniform(tf.shape(known)) >= self.dropout
+            counted *= tf.cast(shown, tf.float32) / (1 - self.dropout)
         weights = tf.stack([counted, *(counted * tf.exp(-ages / days) for days in self.decay_days)], 1)
         sums = tf.matmul(weights, tf.gather(vectors, tf.maximum(distinct, 0)))
         pooled = tf.reshape(sums, [-1, (1 + len(self.decay_days)) * self.dimension])

@@ -1,7 +1,8 @@
-"""The embedding outputs of a model, noted in one pass and moved in another that draws the same.
+"""The embedding outputs of a model, noted in one pass and moved in another that is asked the same.
 
 A model says `embedded(x)` where a tensor is what its tables gave, and `uniform(shape)` where training draws what it is
 asked: which queries are hidden, which items a softmax is over. Nothing happens there unless a training step asks.
+Dropout layers are noise on what is known, and draw anew in each pass.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def embedded(x: tf.Tensor) -> tf.Tensor:
 
 
 def uniform(shape: Any, dtype: tf.DType = tf.float32) -> tf.Tensor:
-    """Even draws from [0, 1); in a perturbed pass those of the one before, so that only embeddings differ."""
+    """Even draws from [0, 1); in a perturbed pass those of the one before."""
     here: _Pass | None = getattr(_HERE, "here", None)
     return tf.random.uniform(shape, dtype=dtype) if here is None else here.draw(shape, dtype)
 
@@ -98,7 +99,7 @@ def recording() -> Iterator[Noted]:
 
 @contextlib.contextmanager
 def perturbing(noted: Noted, moves: Sequence[tf.Tensor]) -> Iterator[None]:
-    """Within it, the k-th tensor that `embedded` is given is moved by the k-th of `moves`, and draws are those noted.
+    """Within it, `embedded` moves the k-th tensor by the k-th of `moves`, and `uniform` gives what was noted.
 
     Raises:
       ValueError: if there are fewer or more embedding outputs or draws than were noted.

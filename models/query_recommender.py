@@ -192,10 +192,11 @@ class QueryRecommender(CatalogueModel):
         self, inputs: Tensors, words: QueryWords, events: tf.Tensor, mask: tf.Tensor, training: bool
     ) -> tf.Tensor:
         """v, [B, d]."""
-        vectors = perturbation.embedded(tf.gather(self.words.vectors, words.places))
+        vectors = tf.gather(self.words.vectors, words.places)
         query = tf.einsum("bqc,bqcd->bd", tf.cast(words.shares, vectors.dtype), vectors)
-        query = tf.cast(query, self.compute_dtype)
-        events = perturbation.embedded(tf.cast(events, self.compute_dtype))
+        query = perturbation.embedded(tf.cast(query, self.compute_dtype))
+        events = tf.cast(events, self.compute_dtype)
+        events = perturbation.embedded(events * tf.cast(mask, events.dtype)[:, :, tf.newaxis])
         events = self.input_dropout(events, training=training)
         vector = self.query_projection(query) + self.attention(query, events, mask)
         if self.profile is not None:

@@ -25,8 +25,9 @@ class TrainingStep:
     """Losses and gradients of a batch: the model's own, and what is trained beside it.
 
     L = Σ_i w_i·L_i + w_a·L_adversarial + w_c·L_contrastive, the last two where they have a weight. L_adversarial is
-    Σ_i w_i·L_i with embeddings moved against it (`fgm`), or how far the distribution over the catalogue moves with them
-    (`vat`, without dropout). L_contrastive is that of `encode_user`'s vectors of two views of the batch's histories.
+    Σ_i w_i·L_i of the same draws with embeddings moved against it (`fgm`), or how far the distribution over the
+    catalogue moves with them (`vat`, without dropout). L_contrastive is that of `encode_user`'s vectors of two views of
+    the batch's histories.
 
     It is no part of the model: a SavedModel, or a twin of the model, has none of it.
 

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,7 +74,8 @@ class Fitted:
       catalogue: what it knows of the items.
       held_out: batches of validation decisions (inputs, labels).
       run: what is written to `contract.RUN_FILE`: `best_epoch`, `best_value`, `averaged_epochs` (empty without
-        `averaging: best_epochs`), `metrics`, `calibration`, `parameters`, `device`, `seed`, `final`, `history`,
+        `averaging: best_epochs`), `metrics`, `calibration`, `parameters` (numbers that are trained),
+        `all_parameters` (with a frozen text encoder's; counted tables are none), `device`, `seed`, `final`, `history`,
         `warm_start`, `settings`.
     """
 
@@ -293,7 +294,7 @@ def fit(
     if hardware.policy != _FLOAT32:
         model = in_float32(model)
         held_out = _held_out(settings, data, model, catalogue)
-    parameters = int(sum(np.prod(v.shape) for v in model.trainable_variables))
+    parameters, all_parameters = _numbers(model.trainable_variables), _numbers(v for v in model.weights if v.trainable)
     if model.learns_text or hardware.policy != _FLOAT32:
         for encoder in text_encoders(model):
             encoder.merge()
@@ -316,6 +317,7 @@ def fit(
         "metrics": metrics,
         "calibration": _calibration(model),
         "parameters": parameters,
+        "all_parameters": all_parameters,
         "device": hardware.name,
         "seed": train.seed,
         "final": bool(final),
@@ -403,6 +405,10 @@ def _validation(settings: Settings, model: CandidateModel, held_out: tf.data.Dat
     return ClickValidation(model, held_out)
 
 
+def _numbers(variables: Iterable[tf.Variable]) -> int:
+    return int(sum(np.prod(variable.shape) for variable in variables))
+
+
 def _goodness(train: settings_module.TrainSettings, validation: Validation) -> Callable[[], float]:
     """-> what is monitored, of the model as it stands, higher being better."""
     sign = -1 if train.monitor in LOWER_IS_BETTER else 1
@@ -420,7 +426,7 @@ def build_model(settings: Settings, transform: tft.TFTransformOutput, catalogue:
     sizes = inputs.read_sizes(transform, settings, catalogue)
     losses = losses_for(settings, sizes.items)
     if losses != settings.train.losses:
-        print(f"  a training step's softmax is over {losses.sampled_items:,} of {sizes.items:,} items", flush=True)
+        print(f"  a training step's softmax draws {losses.sampled_items:,} from {sizes.items:,} items", flush=True)
     model: CandidateModel = registry.entry(settings.model.entry).build(settings.model, sizes, losses)
     model.set_catalogue(catalogue.table, catalogue.sales, catalogue.first_day)
     return model

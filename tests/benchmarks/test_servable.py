@@ -1,12 +1,15 @@
 """A SavedModel asked through `recommend`."""
 
+import json
 import math
+import shutil
 
 import numpy as np
 import pytest
 
 from benchmarks import servable as servable_lib
 from benchmarks.servable import Servable, ServableError
+from serving import contract
 from serving.requests import Request
 
 
@@ -26,6 +29,13 @@ def test_answers_come_in_the_order_of_requests_and_do_not_depend_on_batches(top4
         np.testing.assert_array_equal(one.scores, other.scores)
     assert servable.seconds > 0
     assert (servable.version, servable.parameters) == (7, 7)  # the seven weights
+
+
+def test_parameters_are_those_of_the_fit_where_it_says_so(top4, tmp_path):
+    served = tmp_path / "served"
+    shutil.copytree(top4, served)
+    (served / "7" / contract.RUN_FILE).write_text(json.dumps({"final": False, "parameters": 5, "all_parameters": 1200}))
+    assert Servable(served, ("country",)).parameters == 1200
 
 
 def test_short_answers_end_at_their_padding(top4):

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from models import features, perturbation, registry
-from models.options import LossOptions
+from models.options import LossOptions, TextEncoderOptions
 from models.sizes import Sizes
 from models.training_options import AdversarialOptions, ContrastiveOptions
 from models.training_step import TrainingStep
@@ -43,9 +43,13 @@ ALL = {**SMALL, "query_recommender": {**QUERY, "content_neighbours": 0, "hard_ne
 def make(name, tools):
     if name == "slice_ranker":
         return tools.make_ranker(dropout=0.0)
+    return build(name, {**ALL[name], "dropout": 0.0}, tools)
+
+
+def build(name, options, tools):
     tf.keras.utils.set_random_seed(1)
     entry = registry.entry(name)
-    model = entry.build(entry.options(**ALL[name], dropout=0.0), SIZES, LossOptions(listwise=1.0))
+    model = entry.build(entry.options(**options), SIZES, LossOptions(listwise=1.0, binary=1.0))
     model.set_catalogue(tools.small_table(), tools.small_sales(), 100)
     tools.shake(model)
     return model
@@ -122,7 +126,7 @@ def test_an_adversary_costs_and_is_learned_from(name, kind, tools, batch):
     found, gradients = step(model, batch, adversary=options)
     clean = found["loss"] - 0.5 * found["adversarial"]
     assert found["adversarial"] > (clean if kind == "fgm" else 0) + 1e-6
-    if name not in ("bert4rec", "query_recommender"):  # which draw other events, and other negatives, in each step
+    if name != "bert4rec":  # which hides other events in each step
         assert clean == pytest.approx(plain["loss"], rel=1e-5)
     assert max(np.abs(gradients[key] - without[key]).max() for key in without) > 1e-4
     assert all(np.isfinite(value).all() for value in gradients.values())
@@ -157,20 +161,54 @@ def test_the_words_of_a_bert_that_learns_are_perturbed_and_those_of_a_frozen_one
     assert sorted(noted["full"]) == sorted([events, (1, 3, 16), (2, 4, 16)])  # one query, two profiles
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{"query_dropout": 0.5}, {"sampled_items": 2, "item_text": "through"}, {"id_dropout": 0.5}],
-    ids=str,
-)
-def test_the_perturbed_pass_is_asked_what_the_first_one_was(changes, tools, batch):
+BERT = TextEncoderOptions(hidden_size=8, layers=1, heads=2, intermediate_size=8)
+#: What an entry draws in training, one of each; dropout layers, which draw anew in each pass, are off.
+DRAWS = [
+    ("slice_ranker", {"query_dropout": 0.5}),
+    ("slice_ranker", {"history_dropout": 0.5}),
+    ("slice_ranker", {"id_dropout": 0.5}),
+    ("slice_ranker", {"sampled_items": 2, "item_text": "through"}),
+    ("bert4rec", SMALL["bert4rec"]),
+    ("query_recommender", {**ALL["query_recommender"], "history_dropout": 0.5}),
+    ("query_recommender", {**ALL["query_recommender"], "id_dropout": 0.5}),
+    ("query_recommender", ALL["query_recommender"]),  # negatives
+    ("profile_matcher", {"dimension": 8, "id_dropout": 0.0, "source_dropout": 0.5, "text_encoder": BERT}),
+    ("click_classifier", {"dimension": 8, "id_dropout": 0.0, "train_candidates": 1, "text_encoder": BERT}),
+]
+
+
+@pytest.mark.parametrize(("name", "changes"), DRAWS, ids=[f"{name} {place}" for place, (name, _) in enumerate(DRAWS)])
+def test_the_perturbed_pass_is_asked_what_the_first_one_was(name, changes, tools, batch):
     """Moved by next to nothing, both have the same loss, whatever is drawn."""
-    model = tools.make_ranker(encoder=tools.small_encoder(fine_tuning="full"), dropout=0.0, **changes)
+    if name == "slice_ranker":
+        model = tools.make_ranker(encoder=tools.small_encoder(fine_tuning="full"), dropout=0.0, **changes)
+    else:
+        model = build(name, {**changes, "dropout": 0.0}, tools)
+    for layer in model.submodules:
+        if isinstance(layer, tf.keras.layers.Dropout):  # BERT's own
+            layer.rate = 0.0
+    asked = {**batch[0], features.QUERY_TEXT_XF: tf.constant(["boots", "tea", "boots"])}  # two items hold each
     losses = set()
-    for _ in range(6):
-        found, _ = step(model, batch, adversary=AdversarialOptions("fgm", epsilon=1e-6, weight=1.0))
+    for _ in range(12):
+        found, _ = step(model, (asked, batch[1]), adversary=AdversarialOptions("fgm", epsilon=1e-6, weight=1.0))
         assert found["adversarial"] == pytest.approx(found["loss"] / 2, rel=1e-5)
         losses.add(round(found["adversarial"], 4))
     assert len(losses) > 1
+
+
+def test_half_precision_that_overflows_moves_nothing(tools, batch):
+    """A step that the optimizer skips has finite losses to show."""
+    model = make("two_tower", tools)
+    plain, _ = step(model, batch)
+    model.compile(
+        optimizer=tf.keras.mixed_precision.LossScaleOptimizer(
+            tf.keras.optimizers.legacy.SGD(0.0), dynamic=False, initial_scale=3e38
+        )
+    )
+    model.training_step = TrainingStep(adversary=AdversarialOptions("fgm", epsilon=0.5, weight=1.0))
+    found, gradients = model.training_step(model, *batch)
+    assert not all(np.isfinite(tf.convert_to_tensor(g).numpy()).all() for g, _ in gradients)
+    assert float(found["adversarial"]) == pytest.approx(plain["loss"], rel=1e-5)
 
 
 @pytest.mark.parametrize("name", ["sasrec", "two_tower"])

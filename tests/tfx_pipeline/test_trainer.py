@@ -322,6 +322,8 @@ def test_lora_learns_after_pretraining_and_is_merged_at_the_end(data, tmp_path):
     # Two matrices of 8 x 8 for each of two projections were trained, and no weight of BERT's own.
     frozen = sum(int(np.prod(weight.shape)) for weight in fitted.model.trainable_weights)
     assert fitted.run["parameters"] == frozen + 2 * 2 * 8 * 8
+    bert = sum(int(np.prod(weight.shape)) for weight in encoder.bert.weights)
+    assert fitted.run["all_parameters"] >= frozen + bert
     checkpoint = tf.train.load_checkpoint(tf.train.latest_checkpoint(str(tmp_path / "kept/pretraining/pretraining_0")))
     words, query = encoder.bert_weights[0], encoder.bert_weights[5]
     assert "word_embeddings" in words.name and "query/kernel" in query.name
@@ -360,7 +362,7 @@ def test_losses_that_an_entry_does_not_have_are_said_to_be_passed_over():
 def test_a_large_catalogue_is_drawn_from_by_itself(data, capsys):
     large = _settings(losses={"catalogue": 1.0, "full_softmax_items": len(ITEMS) - 1})
     assert _untrained(large, data).config.sampled_items == 4096
-    assert "softmax is over 4,096 of 12 items" in capsys.readouterr().out
+    assert "softmax draws 4,096 from 12 items" in capsys.readouterr().out
     assert _untrained(_settings(), data).config.sampled_items == 0
     assert "softmax" not in capsys.readouterr().out
 
