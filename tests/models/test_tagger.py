@@ -10,6 +10,8 @@ from models import features, registry, tagger, text_words
 from models.layers.attention_pooling import AttentionPooling
 from models.options import LossOptions, TextEncoderOptions
 from models.sizes import TextSizes
+from models.training_options import AdversarialOptions
+from models.training_step import TrainingStep
 
 SIZES = TextSizes(tags=4, wordpieces=30, special_tokens=(0, 1, 2, 3, 4), mask_token=4)
 # Three texts: three words, the second of two tokens; one word; none. Room for 6 tokens.
@@ -160,3 +162,18 @@ def test_options_that_do_not_go_together():
         options(tag_weight=0.0).check()
     with pytest.raises(ValueError, match=r"`model\.text_encoder\.heads` 3; expected a size"):
         options(text_encoder=TextEncoderOptions(heads=3)).check()
+
+
+def test_the_adversary_is_asked_of_the_words_that_the_first_pass_hid():
+    model = make(word_dropout=0.5)
+    for layer in model.submodules:
+        if isinstance(layer, tf.keras.layers.Dropout):  # which draws anew in each pass
+            layer.rate = 0.0
+    model.compile(optimizer=tf.keras.optimizers.legacy.SGD(0.0))
+    model.training_step = TrainingStep(adversary=AdversarialOptions("fgm", epsilon=1e-6, weight=1.0))
+    losses = set()
+    for _ in range(8):
+        found, _ = model.training_step(model, INPUTS, LABELS)
+        assert float(found["adversarial"]) == pytest.approx(float(found["loss"]) / 2, rel=1e-5)
+        losses.add(round(float(found["adversarial"]), 4))
+    assert len(losses) > 1
