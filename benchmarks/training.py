@@ -29,9 +29,10 @@ from typing import Any
 
 import numpy as np
 
+from models.options import SAMPLED_ITEMS
+
 ITEMS, BATCH, LONGEST = 12_101, 128, 50
 WARM_UP, STEPS = 5, 40
-SAMPLED = 4096
 HISTORIES, CATALOGUES = (50, 200, 1000), (10_000, 100_000, 1_000_000)
 #: Bytes; 12 GB are what a training may take.
 MOST_MEMORY = 12e9
@@ -76,7 +77,7 @@ def compare_sasrec(torch_python: str, rounds: int) -> list[dict[str, Any]]:
 def growth() -> list[dict[str, Any]]:
     """The lines of `growth`."""
     cases = [(history, CATALOGUES[0], 0) for history in HISTORIES]
-    cases += [(HISTORIES[0], items, sampled) for items in CATALOGUES for sampled in (0, SAMPLED)]
+    cases += [(HISTORIES[0], items, sampled) for items in CATALOGUES for sampled in (0, SAMPLED_ITEMS)]
     lines = []
     for history, items, sampled in dict.fromkeys(cases):
         line: dict[str, Any] = {"benchmark": "growth", "history": history, "items": items, "sampled_items": sampled}
@@ -113,7 +114,7 @@ def plot(lines: Sequence[dict[str, Any]], out: str) -> None:
             xlabel=f"events of the history ({CATALOGUES[0]:,} items)", ylabel=label, xscale="log", ylim=(0, None)
         )
         by_history.set_xticks(HISTORIES, [f"{events:,}" for events in HISTORIES], minor=False)
-        for sampled, name in ((0, "full softmax"), (SAMPLED, f"{SAMPLED:,} sampled")):
+        for sampled, name in ((0, "full softmax"), (SAMPLED_ITEMS, f"{SAMPLED_ITEMS:,} sampled")):
             points = [line for line in measured if line["history"] == HISTORIES[0] and line["sampled_items"] == sampled]
             by_items.plot([line["items"] for line in points], [line[key] for line in points], "o-", label=name)
         by_items.set(xlabel=f"items ({HISTORIES[0]} events)", ylabel=label, xscale="log", yscale="log")

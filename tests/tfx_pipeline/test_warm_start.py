@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 
@@ -141,10 +142,19 @@ def build(settings, known, seed):
     return model
 
 
-def know(model, known):
+@contextlib.contextmanager
+def eagerly():
+    """Where the items' texts are encoded once, for which no graph is worth its trace."""
     tf.config.run_functions_eagerly(True)
-    model.set_catalogue(table(known), np.ones([5, len(known["items"])], np.float32), 0)
-    tf.config.run_functions_eagerly(False)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+def know(model, known):
+    with eagerly():
+        model.set_catalogue(table(known), np.ones([5, len(known["items"])], np.float32), 0)
 
 
 def save(base, folder, **content):
@@ -166,9 +176,8 @@ def test_a_reordered_and_grown_vocabulary_changes_no_score(name, tmp_path):
     base = save(base_model, tmp_path)
     model = build(settings, NEW, 2)
     before = model(inputs(NEW)).numpy()
-    tf.config.run_functions_eagerly(True)  # the items' texts are encoded anew
-    warm_start.transfer(model, base, settings, sizes(NEW), NEW)
-    tf.config.run_functions_eagerly(False)
+    with eagerly():
+        warm_start.transfer(model, base, settings, sizes(NEW), NEW)
     expected = base_model(inputs(OLD)).numpy()
     np.testing.assert_allclose(model(inputs(NEW)).numpy(), expected, atol=1e-5)
     assert np.abs(before - expected).max() > 1e-2
@@ -183,13 +192,10 @@ def test_a_catalogue_that_has_grown_past_the_whole_softmax_is_no_other_model(tmp
     assert trainer.losses_for(drawn, len(OLD["items"])) == larger and drawing.sampled_items
     model = registry.entry("slice_ranker").build(settings.model, sizes(NEW), drawing)
     know(model, NEW)
-    tf.config.run_functions_eagerly(True)
-    warm_start.transfer(model, base, drawn, sizes(NEW), NEW)
-    tf.config.run_functions_eagerly(False)
     other = build(settings, NEW, 2)
-    tf.config.run_functions_eagerly(True)
-    warm_start.transfer(other, base, settings, sizes(NEW), NEW)
-    tf.config.run_functions_eagerly(False)
+    with eagerly():
+        warm_start.transfer(model, base, drawn, sizes(NEW), NEW)
+        warm_start.transfer(other, base, settings, sizes(NEW), NEW)
     np.testing.assert_allclose(model(inputs(NEW)).numpy(), other(inputs(NEW)).numpy(), atol=1e-6)
 
 
